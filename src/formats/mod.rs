@@ -1,0 +1,5 @@
+//! The public files as typed rows and serde types (design, section 3): what one stage writes and others read.
+//!
+//! Only shapes and reading/writing live here; no stage's logic.
+
+pub mod table;

@@ -1,0 +1,193 @@
+//! The only user of `std::fs`: the path is in every error, writes are atomic, reads are capped.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Classify;
+
+/// A file-system operation that failed, with the path it failed on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FsError {
+    /// The operating system refused.
+    #[error("`{}`: cannot {action}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as a verb: `open`, `write`, ...
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file is larger than what this reader accepts.
+    #[error("`{}`: {found_bytes} bytes, more than the {cap_bytes} bytes accepted here", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        found_bytes: u64,
+        /// The cap.
+        cap_bytes: u64,
+    },
+    /// Text was expected.
+    #[error("`{}`: not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Classify for FsError {}
+
+/// Adds path and action to an `io::Error`.
+pub fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> FsError {
+    let path = path.to_path_buf();
+    move |source| FsError::Io { path, action, source }
+}
+
+/// Opens a file for reading.
+#[expect(clippy::disallowed_methods, reason = "this is the funnel")]
+pub fn open(path: &Path) -> Result<File, FsError> {
+    File::open(path).map_err(io_error(path, "open"))
+}
+
+/// Reads a whole file of at most `cap_bytes`.
+pub fn read(path: &Path, cap_bytes: u64) -> Result<Vec<u8>, FsError> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(cap_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(io_error(path, "read"))?;
+    if bytes.len() as u64 > cap_bytes {
+        let found_bytes = fs::metadata(path).map_or(bytes.len() as u64, |metadata| metadata.len());
+        return Err(FsError::TooLarge { path: path.to_path_buf(), found_bytes, cap_bytes });
+    }
+    Ok(bytes)
+}
+
+/// Reads a UTF-8 text file of at most `cap_bytes`; a byte-order mark is dropped.
+pub fn read_text(path: &Path, cap_bytes: u64) -> Result<String, FsError> {
+    let bytes = read(path, cap_bytes)?;
+    let mut text = String::from_utf8(bytes).map_err(|_| FsError::NotText { path: path.to_path_buf() })?;
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
+}
+
+/// Creates a folder and its parents.
+#[expect(clippy::disallowed_methods, reason = "this is the funnel")]
+pub fn create_folder(path: &Path) -> Result<(), FsError> {
+    fs::create_dir_all(path).map_err(io_error(path, "create the folder"))
+}
+
+/// Restricts a file or folder to its owner (0700 or 0600).
+pub fn make_private(path: &Path) -> Result<(), FsError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = if path.is_dir() { 0o700 } else { 0o600 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io_error(path, "set the permissions of"))
+}
+
+/// The temporary sibling that a file is written to before it is renamed into place.
+pub fn temporary_sibling(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// Writes a file through a temporary sibling, syncs it and renames it into place: readers see the old file or the whole new one.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    write_atomic_with(path, |file| file.write_all(bytes))
+}
+
+/// [`write_atomic`] for content that is produced by `fill`.
+#[expect(clippy::disallowed_methods, reason = "this is the funnel")]
+pub fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), FsError> {
+    let temporary = temporary_sibling(path);
+    let written = File::create(&temporary).and_then(|mut file| {
+        fill(&mut file)?;
+        file.sync_all()
+    });
+    match written.and_then(|()| fs::rename(&temporary, path)) {
+        Ok(()) => Ok(()),
+        Err(source) => {
+            let _ = fs::remove_file(&temporary);
+            Err(FsError::Io { path: path.to_path_buf(), action: "write", source })
+        }
+    }
+}
+
+/// Renames a file or folder.
+#[expect(clippy::disallowed_methods, reason = "this is the funnel")]
+pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
+    fs::rename(from, to).map_err(io_error(to, "rename into place"))
+}
+
+/// Opens a file for appending, creating it where it is absent.
+pub fn open_append(path: &Path) -> Result<File, FsError> {
+    File::options().create(true).append(true).open(path).map_err(io_error(path, "open for appending"))
+}
+
+/// Opens a file for reading and writing without truncation, creating it where it is absent.
+pub fn open_update(path: &Path) -> Result<File, FsError> {
+    File::options().create(true).truncate(false).read(true).write(true).open(path).map_err(io_error(path, "open"))
+}
+
+/// Removes a file; one that is already gone is no error.
+#[expect(clippy::disallowed_methods, reason = "this is the funnel")]
+pub fn remove_file(path: &Path) -> Result<(), FsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with all it holds; one that is already gone is no error.
+pub fn remove_folder(path: &Path) -> Result<(), FsError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The entries of a folder, sorted by name.
+pub fn list(path: &Path) -> Result<Vec<PathBuf>, FsError> {
+    let entries = fs::read_dir(path).map_err(io_error(path, "list"))?;
+    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>();
+    if let Ok(paths) = &mut paths {
+        paths.sort();
+    }
+    paths.map_err(io_error(path, "list"))
+}
+
+/// Size of a file in bytes.
+pub fn size_bytes(path: &Path) -> Result<u64, FsError> {
+    fs::metadata(path).map(|metadata| metadata.len()).map_err(io_error(path, "look at"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_temporary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write_atomic(&path, b"old").unwrap();
+        let failed = write_atomic_with(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("disk full"))
+        });
+        assert!(failed.unwrap_err().to_string().contains("a.json"));
+        assert_eq!(read(&path, 10).unwrap(), b"old");
+        assert_eq!(list(folder.path()).unwrap(), vec![path]);
+    }
+
+    #[test]
+    fn a_file_over_the_cap_is_refused_with_its_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("big");
+        write_atomic(&path, &[0; 11]).unwrap();
+        assert!(matches!(read(&path, 10), Err(FsError::TooLarge { found_bytes: 11, cap_bytes: 10, .. })));
+    }
+}

@@ -1,0 +1,274 @@
+//! Output folders: one writer at a time, complete only with its JSON, resumed or refused by what it was made from.
+//!
+//! A folder in work holds `.inputs` (the fingerprint of settings and inputs) and a locked `.lock`; the folder's JSON (`cohort.json`,
+//! `dataset.json`, `run.json`, ...) is written last. Times, host, threads and paths go to `provenance.json` and nowhere else.
+
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::failure::{Classify, FailureKind};
+use crate::fsx::{self, FsError};
+
+const INPUTS_FILE: &str = ".inputs";
+const LOCK_FILE: &str = ".lock";
+
+/// Why an output folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutDirError {
+    /// It was made from something else.
+    #[error("`{}` was made from other settings or inputs; give another --out, or --force to make it anew", path.display())]
+    Differs {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It holds files that this program did not write.
+    #[error("`{}` is not empty and was not written by groupdistil; give another --out", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process writes to it.
+    #[error("`{}` is being written by another groupdistil; wait for it or give another --out", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A value could not be written as JSON.
+    #[error("`{}`: cannot be written as JSON", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// serde's reason.
+        source: serde_json::Error,
+    },
+}
+
+impl Classify for OutDirError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Differs { .. } | Self::Foreign { .. } | Self::Locked { .. } => FailureKind::Usage,
+            Self::Fs(_) | Self::Json { .. } => FailureKind::Unusable,
+        }
+    }
+}
+
+/// What opening an output folder found.
+#[derive(Debug)]
+pub enum Opened {
+    /// Complete, from equal settings and inputs: nothing to do.
+    UpToDate,
+    /// To be filled, from the start or from where an interrupted run left it.
+    Work(OutDir),
+}
+
+/// A locked output folder that is being filled.
+#[derive(Debug)]
+pub struct OutDir {
+    root: PathBuf,
+    final_name: &'static str,
+    /// Whether files of an interrupted run with equal settings and inputs may be there.
+    pub resumed: bool,
+    _lock: File,
+}
+
+/// Hex SHA-256 over the parts of a fingerprint, each with its length, so that parts cannot run into each other.
+pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    data_encoding::HEXLOWER.encode(&hasher.finalize())
+}
+
+impl OutDir {
+    /// Opens `root`, whose JSON is `final_name`, for work on what `fingerprint` stands for.
+    ///
+    /// `force` empties a folder that groupdistil made from something else; a foreign folder is never emptied.
+    ///
+    /// # Errors
+    /// [`OutDirError::Differs`], [`OutDirError::Foreign`] and [`OutDirError::Locked`] as said there.
+    pub fn open(root: &Path, final_name: &'static str, fingerprint: &str, force: bool) -> Result<Opened, OutDirError> {
+        fsx::create_folder(root)?;
+        let is_ours = root.join(INPUTS_FILE).is_file();
+        let others = fsx::list(root)?.into_iter().any(|path| path.file_name().is_some_and(|name| name != LOCK_FILE));
+        if others && !is_ours {
+            return Err(OutDirError::Foreign { path: root.to_path_buf() });
+        }
+        let lock = lock(root)?;
+        let equal = is_ours && fsx::read_text(&root.join(INPUTS_FILE), 1024)? == fingerprint;
+        if is_ours && equal && !force {
+            if root.join(final_name).is_file() {
+                return Ok(Opened::UpToDate);
+            }
+            return Ok(Opened::Work(Self { root: root.to_path_buf(), final_name, resumed: true, _lock: lock }));
+        }
+        if is_ours {
+            if !force {
+                return Err(OutDirError::Differs { path: root.to_path_buf() });
+            }
+            empty(root, final_name)?;
+        }
+        fsx::write_atomic(&root.join(INPUTS_FILE), fingerprint.as_bytes())?;
+        Ok(Opened::Work(Self { root: root.to_path_buf(), final_name, resumed: false, _lock: lock }))
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path inside the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Writes `name` atomically.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), OutDirError> {
+        Ok(fsx::write_atomic(&self.path(name), bytes)?)
+    }
+
+    /// Writes `name` as indented JSON with a final newline.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), OutDirError> {
+        let path = self.path(name);
+        let mut bytes =
+            serde_json::to_vec_pretty(value).map_err(|source| OutDirError::Json { path: path.clone(), source })?;
+        bytes.push(b'\n');
+        Ok(fsx::write_atomic(&path, &bytes)?)
+    }
+
+    /// Writes `provenance.json`, then the folder's JSON, which makes the folder complete.
+    pub fn complete(self, provenance: &Provenance, json: &impl Serialize) -> Result<(), OutDirError> {
+        self.write_json("provenance.json", provenance)?;
+        self.write_json(self.final_name, json)
+    }
+}
+
+fn lock(root: &Path) -> Result<File, OutDirError> {
+    let file = fsx::open_update(&root.join(LOCK_FILE))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OutDirError::Locked { path: root.to_path_buf() }),
+        Err(TryLockError::Error(source)) => {
+            Err(FsError::Io { path: root.join(LOCK_FILE), action: "lock", source }.into())
+        }
+    }
+}
+
+/// Removes the folder's JSON first, so that an interrupted emptying never looks complete.
+fn empty(root: &Path, final_name: &str) -> Result<(), OutDirError> {
+    fsx::remove_file(&root.join(final_name))?;
+    for path in fsx::list(root)? {
+        match path.file_name() {
+            Some(name) if name == LOCK_FILE || name == INPUTS_FILE => {}
+            _ if path.is_dir() && !path.is_symlink() => fsx::remove_folder(&path)?,
+            _ => fsx::remove_file(&path)?,
+        }
+    }
+    Ok(())
+}
+
+/// What differs between equal runs: when, where and with how many threads.
+#[derive(Debug, Clone, Serialize)]
+pub struct Provenance {
+    schema: &'static str,
+    groupdistil_version: &'static str,
+    started_unix_s: u64,
+    ended_unix_s: u64,
+    host: String,
+    threads: usize,
+    device: String,
+    /// Paths as the user gave them.
+    paths: Vec<PathBuf>,
+    /// Measurements of this run, for example seconds per stage.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    notes: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Provenance {
+    /// Starts the clock.
+    pub fn begin(threads: usize, device: &str, paths: &[PathBuf]) -> Self {
+        let host = fsx::read_text(Path::new("/proc/sys/kernel/hostname"), 256).unwrap_or_default().trim().to_owned();
+        Self {
+            schema: "groupdistil.provenance/1",
+            groupdistil_version: env!("CARGO_PKG_VERSION"),
+            started_unix_s: unix_s(),
+            ended_unix_s: 0,
+            host,
+            threads,
+            device: device.to_owned(),
+            paths: paths.to_vec(),
+            notes: serde_json::Map::new(),
+        }
+    }
+
+    /// Adds a measurement.
+    pub fn note(&mut self, key: &str, value: impl Into<serde_json::Value>) {
+        self.notes.insert(key.to_owned(), value.into());
+    }
+
+    /// Stops the clock.
+    pub fn end(mut self) -> Self {
+        self.ended_unix_s = unix_s();
+        self
+    }
+}
+
+fn unix_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// Appends one line to a text file such as `metrics.jsonl`.
+pub fn append_line(path: &Path, line: &str) -> Result<(), FsError> {
+    let mut file = fsx::open_append(path)?;
+    file.write_all(format!("{line}\n").as_bytes()).map_err(fsx::io_error(path, "append to"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(opened: Opened) -> OutDir {
+        match opened {
+            Opened::Work(folder) => folder,
+            Opened::UpToDate => panic!("expected work to do"),
+        }
+    }
+
+    #[test]
+    fn a_folder_is_fresh_then_resumed_then_up_to_date_then_refused() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().join("out");
+        assert!(!work(OutDir::open(&root, "x.json", "a", false).unwrap()).resumed);
+        let folder = work(OutDir::open(&root, "x.json", "a", false).unwrap());
+        assert!(folder.resumed);
+        folder.complete(&Provenance::begin(1, "cpu", &[]).end(), &serde_json::json!({"schema": "x/1"})).unwrap();
+        assert!(matches!(OutDir::open(&root, "x.json", "a", false).unwrap(), Opened::UpToDate));
+        assert!(matches!(OutDir::open(&root, "x.json", "b", false), Err(OutDirError::Differs { .. })));
+        assert!(!work(OutDir::open(&root, "x.json", "b", true).unwrap()).resumed);
+        assert!(!root.join("x.json").exists());
+    }
+
+    #[test]
+    fn a_second_writer_is_refused() {
+        let temporary = tempfile::tempdir().unwrap();
+        let _first = work(OutDir::open(temporary.path(), "x.json", "a", false).unwrap());
+        assert!(matches!(OutDir::open(temporary.path(), "x.json", "a", false), Err(OutDirError::Locked { .. })));
+    }
+
+    #[test]
+    fn force_never_empties_a_foreign_folder() {
+        let temporary = tempfile::tempdir().unwrap();
+        fsx::write_atomic(&temporary.path().join("thesis.doc"), b"precious").unwrap();
+        assert!(matches!(OutDir::open(temporary.path(), "x.json", "a", true), Err(OutDirError::Foreign { .. })));
+        assert!(temporary.path().join("thesis.doc").exists());
+    }
+}

@@ -1,0 +1,1 @@
+//! Settings of `audit`: the wire form (TOML) and its checked form.

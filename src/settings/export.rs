@@ -1,0 +1,1 @@
+//! Settings of `export`: the wire form (TOML) and its checked form.

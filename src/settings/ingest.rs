@@ -1,0 +1,1 @@
+//! Settings of `ingest`: the wire form (TOML) and its checked form.

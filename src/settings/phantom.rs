@@ -1,0 +1,1 @@
+//! Settings of `phantom`: the wire form (TOML) and its checked form.

@@ -1,0 +1,1 @@
+//! Settings of `pipeline`: the wire form (TOML) and its checked form.

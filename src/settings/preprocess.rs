@@ -1,0 +1,1 @@
+//! Settings of `preprocess`: the wire form (TOML) and its checked form.

@@ -1,0 +1,1 @@
+//! Settings of `train`: the wire form (TOML) and its checked form.
