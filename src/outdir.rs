@@ -92,7 +92,8 @@ pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 impl OutDir {
     /// Opens `root`, whose JSON is `final_name`, for work on what `fingerprint` stands for.
     ///
-    /// `force` empties a folder that groupdistil made from something else; a foreign folder is never emptied.
+    /// `force` empties a folder that groupdistil made from something else; one made from the same is up to date or resumed
+    /// all the same, and a foreign folder is never emptied.
     ///
     /// # Errors
     /// [`OutDirError::Differs`], [`OutDirError::Foreign`] and [`OutDirError::Locked`] as said there.
@@ -105,7 +106,7 @@ impl OutDir {
         }
         let lock = lock(root)?;
         let equal = is_ours && fsx::read_text(&root.join(INPUTS_FILE), 1024)? == fingerprint;
-        if is_ours && equal && !force {
+        if equal {
             if root.join(final_name).is_file() {
                 return Ok(Opened::UpToDate);
             }
