@@ -160,6 +160,12 @@ pub fn list(path: &Path) -> Result<Vec<PathBuf>, FsError> {
     paths.map_err(io_error(path, "list"))
 }
 
+/// Fills `bytes` from an open file, starting at byte `offset`; the file's position does not move.
+pub fn read_exact_at(file: &File, path: &Path, bytes: &mut [u8], offset: u64) -> Result<(), FsError> {
+    use std::os::unix::fs::FileExt;
+    file.read_exact_at(bytes, offset).map_err(io_error(path, "read"))
+}
+
 /// Size of a file in bytes.
 pub fn size_bytes(path: &Path) -> Result<u64, FsError> {
     fs::metadata(path).map(|metadata| metadata.len()).map_err(io_error(path, "look at"))

@@ -1,1 +1,156 @@
-//! `dataset`: being built.
+//! A DATASET as the trainer sees it: samples, classes, groups, splits, and images read by row.
+//!
+//! Images stay on disk and are read by position (`formats::images`).
+
+pub mod summary;
+
+use std::path::{Path, PathBuf};
+
+use crate::formats::dataset::{self, DatasetError, DatasetJson, SampleRow, Split};
+use crate::formats::images::Shard;
+
+pub use summary::write_in_memory;
+
+/// An open DATASET. Reading is `&self` and safe from several threads.
+#[derive(Debug)]
+pub struct Dataset {
+    path: PathBuf,
+    json: DatasetJson,
+    samples: Vec<SampleRow>,
+    classes: Vec<String>,
+    groups: Vec<String>,
+    shards: Vec<Shard>,
+}
+
+impl Dataset {
+    /// Opens a complete dataset and checks that tables, classes, groups and shards agree.
+    ///
+    /// # Errors
+    /// [`DatasetError`] with the file and what is wrong in it.
+    pub fn open(folder: &Path) -> Result<Self, DatasetError> {
+        let json = dataset::read_dataset_json(folder)?;
+        let samples = dataset::read_samples(folder)?;
+        let shape = (json.image.channels, json.image.height, json.image.width);
+        let open = |shard: &dataset::ShardInfo| Shard::open(&folder.join(&shard.file), shape);
+        let shards = json.shards.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let classes = json.classes.clone();
+        let groups = json.groups.iter().map(|group| group.name.clone()).collect();
+        let dataset = Self { path: folder.to_path_buf(), json, samples, classes, groups, shards };
+        dataset.check()?;
+        Ok(dataset)
+    }
+
+    fn check(&self) -> Result<(), DatasetError> {
+        let path = self.path.join(dataset::SAMPLES_PARQUET);
+        let value = |name, found: String, expected: &str| DatasetError::Value {
+            path: path.clone(),
+            name,
+            found,
+            expected: expected.to_owned(),
+        };
+        for sample in &self.samples {
+            if !self.classes.contains(&sample.label) {
+                return Err(value("label", sample.label.clone(), "one of the classes of dataset.json"));
+            }
+            if self.groups.binary_search(&sample.group).is_err() {
+                return Err(value("group", sample.group.clone(), "one of the groups of dataset.json"));
+            }
+            let shard = usize::try_from(sample.shard).ok().and_then(|shard| self.shards.get(shard));
+            let Some(shard) = shard else {
+                return Err(value("shard", sample.shard.to_string(), "one of the shards of dataset.json"));
+            };
+            if !usize::try_from(sample.row).is_ok_and(|row| row < shard.rows()) {
+                return Err(value("row", sample.row.to_string(), "a row of its shard"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `dataset.json`.
+    pub fn json(&self) -> &DatasetJson {
+        &self.json
+    }
+
+    /// `samples.parquet`, in file order.
+    pub fn samples(&self) -> &[SampleRow] {
+        &self.samples
+    }
+
+    /// Class names; the position is the index of the logit.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Group names, byte-sorted; the position is the index in tables of q.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// (channels, rows, columns) of every image.
+    pub fn image_shape(&self) -> (usize, usize, usize) {
+        (self.json.image.channels, self.json.image.height, self.json.image.width)
+    }
+
+    /// Index of the class of sample `index`.
+    ///
+    /// # Panics
+    /// When `index` is no sample: a caller's bug.
+    pub fn class_index(&self, index: usize) -> usize {
+        let label = &self.samples[index].label;
+        self.classes.iter().position(|class| class == label).expect("checked when the dataset was opened")
+    }
+
+    /// Index of the group of sample `index`.
+    ///
+    /// # Panics
+    /// When `index` is no sample: a caller's bug.
+    pub fn group_index(&self, index: usize) -> usize {
+        self.groups.binary_search(&self.samples[index].group).expect("checked when the dataset was opened")
+    }
+
+    /// The split of sample `index`; with `fold` = K: test = fold K, validation = fold (K + 1) mod k, training = the rest and null.
+    ///
+    /// # Panics
+    /// When `index` is no sample, or `fold` is given without k-fold in the dataset: a caller's bug.
+    pub fn split(&self, index: usize, fold: Option<usize>) -> Split {
+        let sample = &self.samples[index];
+        let Some(test) = fold else { return sample.split };
+        let folds = self.json.folds.expect("the caller checks that the dataset has folds");
+        match sample.fold.and_then(|found| usize::try_from(found).ok()) {
+            Some(found) if found == test => Split::Test,
+            Some(found) if found == (test + 1) % folds => Split::Val,
+            _ => Split::Train,
+        }
+    }
+
+    /// Reads the images of samples `rows` (indices into [`Self::samples`]) one after the other into `images`
+    /// (`rows.len()` x c x h x w, float32).
+    ///
+    /// # Errors
+    /// [`DatasetError`] when a shard cannot be read.
+    ///
+    /// # Panics
+    /// When an index is no sample or `images` has another length: a caller's bug.
+    pub fn read_rows(&self, rows: &[usize], images: &mut [f32]) -> Result<(), DatasetError> {
+        let (channels, height, width) = self.image_shape();
+        let per_image = channels * height * width;
+        assert_eq!(images.len(), rows.len() * per_image, "the batch's size");
+        let mut scratch = Vec::new();
+        for (&row, image) in rows.iter().zip(images.chunks_exact_mut(per_image)) {
+            let sample = &self.samples[row];
+            let (Ok(shard), Ok(row)) = (usize::try_from(sample.shard), usize::try_from(sample.row)) else {
+                unreachable!("checked when the dataset was opened")
+            };
+            self.shards[shard].read(row, image, &mut scratch)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

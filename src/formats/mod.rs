@@ -2,4 +2,7 @@
 //!
 //! Only shapes and reading/writing live here; no stage's logic.
 
+pub mod dataset;
+pub mod images;
+pub mod plan;
 pub mod table;
