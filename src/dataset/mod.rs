@@ -2,6 +2,7 @@
 //!
 //! Images stay on disk and are read by position (`formats::images`).
 
+pub mod splits;
 pub mod summary;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,197 @@
+//! Grey values made comparable: percentile clipping, z-score or scaling to [0, 1], per stack or per sample. NaN marks pixels outside
+//! the source image: they count in no statistic and end as the darkest value.
+//!
+//! Sums run in pixel order in float64; percentiles are exact order statistics with linear interpolation (numpy's default).
+
+use crate::formats::plan::{IntensityPlan, Normalisation, StandardLandmarks};
+
+/// Why grey values cannot be normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntensityFault {
+    /// Not one pixel of the crop lies in the image.
+    Empty,
+    /// All pixels are equal.
+    Constant,
+}
+
+/// The `percentiles` (0 to 100) of `values`, which are reordered. Empty values give an empty list.
+pub fn percentiles(values: &mut [f32], percentiles: &[f64]) -> Vec<f64> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    let last = values.len() - 1;
+    let one = |percentile: &f64| {
+        let position = percentile / 100.0 * last as f64;
+        let index = (position.floor() as usize).min(last);
+        let share = position - index as f64;
+        let (_, low, above) = values.select_nth_unstable_by(index, f32::total_cmp);
+        let low = f64::from(*low);
+        let high = above.iter().copied().min_by(f32::total_cmp).map_or(low, f64::from);
+        low + share * (high - low)
+    };
+    percentiles.iter().map(one).collect()
+}
+
+/// Mean and standard deviation (division by n) in float64, NaN left out; `None` without values.
+fn moments(images: &[&mut [f32]]) -> Option<(f64, f64)> {
+    let known = || images.iter().flat_map(|image| image.iter()).filter(|value| !value.is_nan()).map(|&v| f64::from(v));
+    let count = known().count();
+    if count == 0 {
+        return None;
+    }
+    let mean = known().sum::<f64>() / count as f64;
+    let variance = known().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count as f64;
+    Some((mean, variance.sqrt()))
+}
+
+/// Maps through the landmarks, linearly between and with the end slopes beyond.
+pub fn map_to_standard(value: f32, found: &[f64], standard: &[f64]) -> f32 {
+    let value = f64::from(value);
+    let last = found.len() - 1;
+    let upper = found.iter().position(|&landmark| value < landmark).unwrap_or(last).clamp(1, last);
+    let (low, high) = (found[upper - 1], found[upper]);
+    let share = (value - low) / (high - low);
+    (standard[upper - 1] + share * (standard[upper] - standard[upper - 1])) as f32
+}
+
+fn standardise(images: &mut [&mut [f32]], landmarks: &StandardLandmarks) -> Result<(), IntensityFault> {
+    let mut known: Vec<f32> =
+        images.iter().flat_map(|image| image.iter().copied()).filter(|value| !value.is_nan()).collect();
+    let mut found = percentiles(&mut known, &landmarks.percentiles);
+    if found.is_empty() {
+        return Err(IntensityFault::Empty);
+    }
+    // Equal neighbouring landmarks (a large constant area) would divide by zero: they are drawn apart by a trifle.
+    let range = found[found.len() - 1] - found[0];
+    if range <= 0.0 {
+        return Err(IntensityFault::Constant);
+    }
+    for index in 1..found.len() {
+        found[index] = found[index].max(found[index - 1] + 1e-6 * range);
+    }
+    for value in images.iter_mut().flat_map(|image| image.iter_mut()).filter(|value| !value.is_nan()) {
+        *value = map_to_standard(*value, &found, &landmarks.values);
+    }
+    Ok(())
+}
+
+/// Normalises the images of one scope together, in place.
+///
+/// `is_colour`: 8-bit RGB, which is only scaled (`unit`) and never clipped.
+///
+/// # Errors
+/// [`IntensityFault`] when no pixel is known or all are equal.
+pub fn normalise(images: &mut [&mut [f32]], plan: &IntensityPlan, is_colour: bool) -> Result<(), IntensityFault> {
+    if let (Some(landmarks), false) = (&plan.standard_landmarks, is_colour) {
+        standardise(images, landmarks)?;
+    }
+    let mut limits = None;
+    if let (Some(clip), false) = (plan.clip_percentiles, is_colour) {
+        let mut known: Vec<f32> =
+            images.iter().flat_map(|image| image.iter().copied()).filter(|value| !value.is_nan()).collect();
+        let found = percentiles(&mut known, &clip);
+        let [low, high] = found[..] else { return Err(IntensityFault::Empty) };
+        if low >= high {
+            return Err(IntensityFault::Constant);
+        }
+        for value in images.iter_mut().flat_map(|image| image.iter_mut()) {
+            *value = value.clamp(low as f32, high as f32);
+        }
+        limits = Some((low, high));
+    }
+    let (mean, deviation) = moments(images).ok_or(IntensityFault::Empty)?;
+    let (offset, scale) = match plan.normalisation {
+        Normalisation::None => (0.0, 1.0),
+        Normalisation::ZScore if deviation <= f64::EPSILON * mean.abs().max(1.0) => {
+            return Err(IntensityFault::Constant);
+        }
+        Normalisation::ZScore => (mean, 1.0 / deviation),
+        Normalisation::Unit => match limits {
+            Some((low, high)) => (low, 1.0 / (high - low)),
+            None => (0.0, 1.0 / 255.0),
+        },
+    };
+    for image in images.iter_mut() {
+        rescale(image, offset, scale);
+    }
+    Ok(())
+}
+
+/// `(value - offset) * scale`; NaN becomes the image's smallest value.
+fn rescale(image: &mut [f32], offset: f64, scale: f64) {
+    let mut darkest = f32::INFINITY;
+    for value in image.iter_mut().filter(|value| !value.is_nan()) {
+        *value = ((f64::from(*value) - offset) * scale) as f32;
+        darkest = darkest.min(*value);
+    }
+    let darkest = if darkest.is_finite() { darkest } else { 0.0 };
+    image.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = darkest);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::formats::plan::Scope;
+
+    fn plan(normalisation: Normalisation, clip_percentiles: Option<[f64; 2]>) -> IntensityPlan {
+        IntensityPlan {
+            bias_correction: false,
+            standard_landmarks: None,
+            clip_percentiles,
+            normalisation,
+            scope: Scope::Stack,
+        }
+    }
+
+    #[test]
+    fn percentiles_equal_numpys() {
+        // numpy.percentile([3, 1, 4, 1, 5, 9, 2, 6], [0, 10, 50, 99, 100])
+        let mut values = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0];
+        let found = percentiles(&mut values, &[0.0, 10.0, 50.0, 99.0, 100.0]);
+        for (found, wanted) in found.iter().zip([1.0, 1.0, 3.5, 8.79, 9.0]) {
+            assert!((found - wanted).abs() < 1e-12, "{found} {wanted}");
+        }
+    }
+
+    #[test]
+    fn outside_pixels_count_nowhere_and_end_darkest() {
+        let mut image = [f32::NAN, 1.0, 3.0, f32::NAN];
+        normalise(&mut [&mut image], &plan(Normalisation::ZScore, None), false).unwrap();
+        assert_eq!(image, [-1.0, -1.0, 1.0, -1.0]);
+    }
+
+    #[test]
+    fn colour_is_divided_by_255_and_not_clipped() {
+        let mut image = [0.0, 51.0, 255.0];
+        normalise(&mut [&mut image], &plan(Normalisation::Unit, Some([10.0, 90.0])), true).unwrap();
+        assert_eq!(image, [0.0, 0.2, 1.0]);
+    }
+
+    #[test]
+    fn constant_and_empty_images_are_refused() {
+        let z = plan(Normalisation::ZScore, Some([1.0, 99.0]));
+        assert_eq!(normalise(&mut [&mut [5.0; 9]], &z, false), Err(IntensityFault::Constant));
+        assert_eq!(normalise(&mut [&mut [f32::NAN; 9]], &z, false), Err(IntensityFault::Empty));
+        let z = plan(Normalisation::ZScore, None);
+        assert_eq!(normalise(&mut [&mut [5.0; 9]], &z, false), Err(IntensityFault::Constant));
+    }
+
+    proptest! {
+        #[test]
+        fn gain_and_offset_of_the_scanner_do_not_show(
+            values in prop::collection::vec(0_u16..1000, 30..60),
+            gain in 0.1_f32..50.0,
+        ) {
+            let z = plan(Normalisation::ZScore, Some([2.0, 98.0]));
+            let mut a: Vec<f32> = values.iter().map(|&v| f32::from(v)).collect();
+            let mut b: Vec<f32> = a.iter().map(|v| v * gain + 7.0).collect();
+            prop_assume!(normalise(&mut [&mut a], &z, false).is_ok());
+            normalise(&mut [&mut b], &z, false).unwrap();
+            for (a, b) in a.iter().zip(&b) {
+                prop_assert!((a - b).abs() < 2e-3, "{} {}", a, b);
+            }
+        }
+    }
+}
