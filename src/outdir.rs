@@ -14,6 +14,8 @@ use crate::failure::{Classify, FailureKind};
 use crate::fsx::{self, FsError};
 
 const INPUTS_FILE: &str = ".inputs";
+/// What `.inputs` holds in a folder of output folders.
+const COLLECTION: &str = "collection";
 const LOCK_FILE: &str = ".lock";
 
 /// Why an output folder cannot be used.
@@ -153,6 +155,37 @@ impl OutDir {
     }
 }
 
+/// A locked folder of output folders, such as the `--out` of `run`; it is never emptied as a whole.
+#[derive(Debug)]
+pub struct Collection {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Collection {
+    /// Opens a new or empty folder, or one that was a collection before.
+    ///
+    /// # Errors
+    /// [`OutDirError::Foreign`] and [`OutDirError::Locked`] as said there.
+    pub fn open(root: &Path) -> Result<Self, OutDirError> {
+        fsx::create_folder(root)?;
+        let marker = root.join(INPUTS_FILE);
+        let others = fsx::list(root)?.into_iter().any(|path| path.file_name().is_some_and(|name| name != LOCK_FILE));
+        let is_ours = marker.is_file() && fsx::read_text(&marker, 1024)? == COLLECTION;
+        if others && !is_ours {
+            return Err(OutDirError::Foreign { path: root.to_path_buf() });
+        }
+        let lock = lock(root)?;
+        fsx::write_atomic(&marker, COLLECTION.as_bytes())?;
+        Ok(Self { root: root.to_path_buf(), _lock: lock })
+    }
+
+    /// A path inside the folder.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root.join(name)
+    }
+}
+
 fn lock(root: &Path) -> Result<File, OutDirError> {
     let file = fsx::open_update(&root.join(LOCK_FILE))?;
     match file.try_lock() {
@@ -263,6 +296,17 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let _first = work(OutDir::open(temporary.path(), "x.json", "a", false).unwrap());
         assert!(matches!(OutDir::open(temporary.path(), "x.json", "a", false), Err(OutDirError::Locked { .. })));
+    }
+
+    #[test]
+    fn a_collection_is_opened_again_but_no_other_folder_is_taken_for_one() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().join("all");
+        fsx::create_folder(&Collection::open(&root).unwrap().path("stage")).unwrap();
+        assert!(Collection::open(&root).is_ok());
+        let stage = temporary.path().join("stage");
+        drop(work(OutDir::open(&stage, "x.json", "a", false).unwrap()));
+        assert!(matches!(Collection::open(&stage), Err(OutDirError::Foreign { .. })));
     }
 
     #[test]

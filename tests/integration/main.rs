@@ -1,5 +1,11 @@
 //! The one integration binary: whole commands on generated and real files, checked against independent programs.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at files as a user would, and panic to fail"
+)]
+
 mod audit;
 mod export;
 mod house;
