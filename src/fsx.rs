@@ -117,6 +117,12 @@ pub fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result
     }
 }
 
+/// Writes one of very many files that only count once the folder's JSON is there: neither renamed nor synced.
+#[expect(clippy::disallowed_methods, reason = "this is the funnel")]
+pub fn write_bulk(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    fs::write(path, bytes).map_err(io_error(path, "write"))
+}
+
 /// Renames a file or folder.
 #[expect(clippy::disallowed_methods, reason = "this is the funnel")]
 pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
