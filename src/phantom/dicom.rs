@@ -14,12 +14,13 @@ use super::study::{Acquisition, Position, Role};
 /// A data set under construction.
 pub struct Set(InMemDicomObject);
 
-impl Set {
-    /// An empty data set.
-    pub fn new() -> Self {
+impl Default for Set {
+    fn default() -> Self {
         Self(InMemDicomObject::new_empty())
     }
+}
 
+impl Set {
     /// Adds a text value; several are separated by backslashes.
     pub fn text(&mut self, tag: Tag, vr: VR, value: impl Into<String>) -> &mut Self {
         let value: String = value.into();
@@ -186,7 +187,7 @@ pub fn classic(study: &StudyHeader<'_>, instance: &Instance<'_>, pixels: &[u16])
     let acquisition = instance.acquisition;
     let site = study.site;
     let description = description(site, acquisition.role, instance.slice);
-    let mut set = Set::new();
+    let mut set = Set::default();
     study.put(&mut set, &SeriesHeader { number: instance.series_number, description: &description });
     let sop_instance = study.uid(&["image", &instance.series_number.to_string(), &instance.number.to_string()]);
     let seconds = instance.series_number * 40 + instance.slice as u32 * 9;

@@ -6,6 +6,7 @@ use dicom::core::{PrimitiveValue, VR};
 use dicom::dictionary_std::{tags, uids};
 
 use super::dicom::{DicomWriteError, SeriesHeader, Set, StudyHeader, clock};
+use super::render::Image;
 use super::scanner::Site;
 use super::study::{Acquisition, Position, Role};
 
@@ -13,9 +14,9 @@ use super::study::{Acquisition, Position, Role};
 pub fn enhanced(
     study: &StudyHeader<'_>,
     acquisition: &Acquisition,
-    frames: &[Vec<u16>],
+    frames: &[Image],
 ) -> Result<Vec<u8>, DicomWriteError> {
-    let mut set = Set::new();
+    let mut set = Set::default();
     let number = acquisition.series_number;
     study.put(&mut set, &SeriesHeader { number, description: description(acquisition.role) });
     let sop_instance = study.uid(&["enhanced", &number.to_string()]);
@@ -52,7 +53,7 @@ fn description(role: Role) -> &'static str {
 }
 
 fn item(fill: impl FnOnce(&mut Set)) -> Vec<Set> {
-    let mut set = Set::new();
+    let mut set = Set::default();
     fill(&mut set);
     vec![set]
 }
@@ -105,7 +106,7 @@ fn put_pulse_sequence(set: &mut Set, acquisition: &Acquisition) {
 fn put_dimensions(set: &mut Set, study: &StudyHeader<'_>) {
     let organization = study.uid(&["dimensions"]);
     let index = |pointer: dicom::core::Tag| {
-        let mut set = Set::new();
+        let mut set = Set::default();
         set.text(tags::DIMENSION_ORGANIZATION_UID, VR::UI, organization.as_str())
             .binary(tags::DIMENSION_INDEX_POINTER, VR::AT, PrimitiveValue::from(pointer))
             .binary(tags::FUNCTIONAL_GROUP_POINTER, VR::AT, PrimitiveValue::from(tags::FRAME_CONTENT_SEQUENCE));
@@ -126,7 +127,7 @@ fn put_dimensions(set: &mut Set, study: &StudyHeader<'_>) {
 /// Everything that is equal for all frames; a scout's planes differ, so its orientation is per frame.
 fn shared(site: &Site, acquisition: &Acquisition) -> Set {
     let plane = &acquisition.positions[0].plane;
-    let mut set = Set::new();
+    let mut set = Set::default();
     let measures = item(|set| {
         set.decimals(tags::PIXEL_SPACING, &[plane.spacing_row_mm, plane.spacing_column_mm])
             .decimals(tags::SLICE_THICKNESS, &[plane.thickness_mm]);
@@ -274,7 +275,7 @@ fn per_frame(study: &StudyHeader<'_>, acquisition: &Acquisition) -> Vec<Set> {
     let mut frames = Vec::new();
     for (slice, position) in acquisition.positions.iter().enumerate() {
         for phase in 0..position.phases {
-            let mut frame = Set::new();
+            let mut frame = Set::default();
             frame.sequence(tags::FRAME_CONTENT_SEQUENCE, frame_content(study, acquisition, slice, phase));
             frame.sequence(
                 tags::PLANE_POSITION_SEQUENCE,
@@ -326,7 +327,7 @@ fn frame_content(study: &StudyHeader<'_>, acquisition: &Acquisition, slice: usiz
     })
 }
 
-fn put_pixels(set: &mut Set, acquisition: &Acquisition, frames: &[Vec<u16>]) {
+fn put_pixels(set: &mut Set, acquisition: &Acquisition, frames: &[Image]) {
     let plane = &acquisition.positions[0].plane;
     set.short(tags::SAMPLES_PER_PIXEL, 1)
         .text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2")

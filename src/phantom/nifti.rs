@@ -8,7 +8,7 @@ use std::io::Write;
 use flate2::{Compression, GzBuilder};
 
 use super::person::{Vector, cross, dot, minus, unit};
-use super::render::Plane;
+use super::render::{Cine, Plane};
 
 const HEADER_BYTES: usize = 348;
 const VOXELS_START: f32 = 352.0;
@@ -21,7 +21,7 @@ pub struct Array<'a> {
     /// Planes in storage order, parallel and evenly spaced.
     pub planes: &'a [&'a Plane],
     /// `[plane][phase]`, each rows x columns.
-    pub images: &'a [Vec<Vec<u16>>],
+    pub images: &'a [Cine],
     /// Time between phases, s.
     pub phase_interval_s: f64,
 }

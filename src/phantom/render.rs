@@ -13,6 +13,11 @@ const PSF_RADIUS: usize = 5;
 /// Largest stored value: 12 bits.
 const LARGEST_STORED: f64 = 4095.0;
 
+/// Stored values of one image, row-major.
+pub type Image = Vec<u16>;
+/// The images of one position, by phase.
+pub type Cine = Vec<Image>;
+
 /// An image plane: `origin` is the centre of the first pixel, `row` the direction of increasing column index.
 #[derive(Debug, Clone)]
 pub struct Plane {
@@ -112,7 +117,7 @@ fn point_spread(share: f64, apodisation: f64) -> Vec<f32> {
 }
 
 /// Renders the plane at every given fraction of the beat; each image has rows x columns stored values of at most 12 bits.
-pub fn render(person: &Person, session: &Session, plane: &Plane, fractions: &[f64], rng: &mut Stream) -> Vec<Vec<u16>> {
+pub fn render(person: &Person, session: &Session, plane: &Plane, fractions: &[f64], rng: &mut Stream) -> Cine {
     let still = Still::new(person, session, plane);
     let mut workspace = Workspace::new(plane);
     fractions
@@ -240,7 +245,7 @@ impl Workspace {
     }
 
     /// Noise, k-space, magnitude, display curve and scaling of the signal.
-    fn expose(&mut self, session: &Session, rng: &mut Stream) -> Vec<u16> {
+    fn expose(&mut self, session: &Session, rng: &mut Stream) -> Image {
         let noise = session.noise as f32;
         rng.fill_noise(&mut self.noise);
         rng.fill_noise(&mut self.imaginary);

@@ -8,7 +8,7 @@ use super::enhanced::enhanced;
 use super::nifti;
 use super::person::Person;
 use super::random::Stream;
-use super::render::{Plane, Session, render};
+use super::render::{Cine, Image, Plane, Session, render};
 use super::scanner::{Site, Style};
 use super::study::{Acquisition, Extras, Position, Role, acquisitions};
 use super::truth::{FileTruth, SubjectTruth};
@@ -63,7 +63,7 @@ pub fn write_subject(job: &Job<'_>) -> Result<Written, PhantomError> {
 }
 
 /// `[position][phase]` images of an acquisition.
-fn expose(job: &Job<'_>, person: &Person, session: &Session, acquisition: &Acquisition) -> Vec<Vec<Vec<u16>>> {
+fn expose(job: &Job<'_>, person: &Person, session: &Session, acquisition: &Acquisition) -> Vec<Cine> {
     let images = acquisition.positions.iter().enumerate().map(|(slice, position)| {
         let purpose = format!("noise {} {slice}", acquisition.series_number);
         let mut rng = Stream::new(job.seed, &job.subject.id, &purpose);
@@ -112,7 +112,7 @@ impl<'a> Folder<'a> {
         &mut self,
         study: &StudyHeader<'_>,
         acquisition: &Acquisition,
-        images: &[Vec<Vec<u16>>],
+        images: &[Cine],
     ) -> Result<(), PhantomError> {
         let per_slice = self.job.site.style == Style::SeriesPerSlice && acquisition.is_cine();
         for (slice, (position, phases)) in acquisition.positions.iter().zip(images).enumerate() {
@@ -140,15 +140,14 @@ impl<'a> Folder<'a> {
         &mut self,
         study: &StudyHeader<'_>,
         acquisition: &Acquisition,
-        images: &[Vec<Vec<u16>>],
+        images: &[Cine],
     ) -> Result<(), PhantomError> {
-        let frames: Vec<Vec<u16>> = images.iter().flatten().cloned().collect();
+        let frames: Vec<Image> = images.iter().flatten().cloned().collect();
         let bytes = enhanced(study, acquisition, &frames)?;
         self.put(Path::new(&format!("IM_{:04}", acquisition.series_number)), bytes, expected(acquisition.role))
     }
 
-    fn write_nifti(&mut self, acquisition: &Acquisition, images: &[Vec<Vec<u16>>]) -> Result<(), PhantomError> {
-        let code = self.job.subject.id.clone();
+    fn write_nifti(&mut self, acquisition: &Acquisition, images: &[Cine]) -> Result<(), PhantomError> {
         let suffix = match acquisition.role {
             Role::ShortAxis => "sa",
             Role::ReacquiredPosition => "sa_repeat",
@@ -157,23 +156,31 @@ impl<'a> Folder<'a> {
             Role::FourChamber => "4ch",
             Role::Scout => "scout",
         };
+        if acquisition.role != Role::Scout {
+            return self.put_array(suffix, acquisition, &acquisition.positions, images);
+        }
         // The planes of a scout are not parallel: a file each.
-        let parts: Vec<(String, &[Position], &[Vec<Vec<u16>>])> = match acquisition.role {
-            Role::Scout => (0..images.len())
-                .map(|at| (format!("{suffix}_{}", at + 1), &acquisition.positions[at..=at], &images[at..=at]))
-                .collect(),
-            _ => vec![(suffix.to_owned(), &acquisition.positions[..], images)],
-        };
-        for (suffix, positions, images) in parts {
-            let planes: Vec<&Plane> = positions.iter().map(|position| &position.plane).collect();
-            let phase_interval_s = positions[0].rr_ms / acquisition.phases_expected as f64 / 1000.0;
-            let name = PathBuf::from(format!("{code}_{suffix}.nii.gz"));
-            let path = self.job.root.join(&self.relative).join(&name);
-            let bytes = nifti::compressed(&nifti::Array { planes: &planes, images, phase_interval_s })
-                .map_err(fsx::io_error(&path, "compress"))?;
-            self.put(&name, bytes, expected(acquisition.role))?;
+        for at in 0..images.len() {
+            let suffix = format!("{suffix}_{}", at + 1);
+            self.put_array(&suffix, acquisition, &acquisition.positions[at..=at], &images[at..=at])?;
         }
         Ok(())
+    }
+
+    fn put_array(
+        &mut self,
+        suffix: &str,
+        acquisition: &Acquisition,
+        positions: &[Position],
+        images: &[Cine],
+    ) -> Result<(), PhantomError> {
+        let planes: Vec<&Plane> = positions.iter().map(|position| &position.plane).collect();
+        let phase_interval_s = positions[0].rr_ms / acquisition.phases_expected as f64 / 1000.0;
+        let name = PathBuf::from(format!("{}_{suffix}.nii.gz", self.job.subject.id));
+        let path = self.job.root.join(&self.relative).join(&name);
+        let bytes = nifti::compressed(&nifti::Array { planes: &planes, images, phase_interval_s })
+            .map_err(fsx::io_error(&path, "compress"))?;
+        self.put(&name, bytes, expected(acquisition.role))
     }
 
     /// The duplicate and the file that is no image.
