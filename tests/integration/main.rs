@@ -10,6 +10,7 @@ mod audit;
 mod export;
 mod house;
 mod ingest;
+mod model;
 mod objective;
 mod phantom;
 mod pipeline;

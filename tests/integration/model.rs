@@ -1,0 +1,103 @@
+//! Networks against torchvision: outputs, gradients, names and starting distributions.
+#![cfg(feature = "torch")]
+
+use groupdistil::model::{Architecture, Classifier, ModelSpec};
+use tch::{Device, Kind, Tensor};
+
+use crate::support::run_python;
+
+fn spec(architecture: Architecture) -> ModelSpec {
+    ModelSpec { architecture, channels: 2, classes: 3, mean: vec![0.1, -0.2], std: vec![1.5, 0.7] }
+}
+
+/// Deterministic values in about -2..2, no random numbers needed.
+fn input(kind: Kind) -> Tensor {
+    let count = 3 * 2 * 48 * 40;
+    (Tensor::arange(count, (kind, Device::Cpu)) * 0.37).sin().view([3, 2, 48, 40]) * 2.0
+}
+
+#[test]
+fn outputs_gradients_and_names_equal_torchvisions() {
+    let folder = tempfile::tempdir().unwrap();
+    for architecture in Architecture::ALL {
+        let mut model = Classifier::new(&spec(architecture), 3, Device::Cpu);
+        // One training pass first, so that the running statistics differ from their start.
+        let _ = model.forward(&input(Kind::Float), true);
+        let weights = folder.path().join(format!("{}.safetensors", architecture.name()));
+        model.save(&weights).unwrap();
+        let single = model.forward(&input(Kind::Float), false);
+
+        model.to_double();
+        let logits = model.forward(&input(Kind::Double), true);
+        // tch's cross_entropy_for_logits would round to float32.
+        let loss = logits.log_softmax(-1, Kind::Double).nll_loss(&Tensor::from_slice(&[0i64, 1, 2]));
+        loss.backward();
+        let mut found = vec![("logits".to_owned(), logits.detach()), ("single".to_owned(), single.detach())];
+        found.extend(model.parameters().iter().map(|(name, tensor)| (format!("grad.{name}"), tensor.grad())));
+        Tensor::write_safetensors(&found, folder.path().join(format!("{}.found.safetensors", architecture.name())))
+            .unwrap();
+    }
+    run_python("model", "model_parity.py", &[folder.path().to_str().unwrap()]);
+}
+
+#[test]
+fn starting_weights_have_torchvisions_distributions() {
+    let folder = tempfile::tempdir().unwrap();
+    for seed in 0..2 {
+        let model = Classifier::new(&spec(Architecture::Resnet18), seed, Device::Cpu);
+        model.save(&folder.path().join(format!("resnet18.{seed}.safetensors"))).unwrap();
+    }
+    run_python("model", "initial_weights.py", &[folder.path().to_str().unwrap()]);
+}
+
+#[test]
+fn weights_come_back_bit_for_bit_and_other_networks_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let saved = Classifier::new(&spec(Architecture::CompactResnet), 1, Device::Cpu);
+    saved.save(&path).unwrap();
+    let mut loaded = Classifier::new(&spec(Architecture::CompactResnet), 2, Device::Cpu);
+    loaded.load(&path).unwrap();
+    assert_eq!(saved.forward(&input(Kind::Float), false), loaded.forward(&input(Kind::Float), false));
+
+    let refused = Classifier::new(&spec(Architecture::Resnet18), 1, Device::Cpu).load(&path).unwrap_err();
+    assert!(refused.to_string().contains("weights of another network"), "{refused}");
+    let other = ModelSpec { classes: 4, ..spec(Architecture::CompactResnet) };
+    let refused = Classifier::new(&other, 1, Device::Cpu).load(&path).unwrap_err();
+    assert!(refused.to_string().contains("fc.") && refused.to_string().contains("[4"), "{refused}");
+}
+
+#[test]
+fn equal_seeds_give_equal_weights_whatever_happened_before() {
+    tch::manual_seed(5);
+    let first = Classifier::new(&spec(Architecture::CompactResnet), 7, Device::Cpu);
+    tch::manual_seed(6);
+    let second = Classifier::new(&spec(Architecture::CompactResnet), 7, Device::Cpu);
+    let other = Classifier::new(&spec(Architecture::CompactResnet), 8, Device::Cpu);
+    assert!(first.parameters().iter().zip(second.parameters()).all(|(a, b)| *a.1 == *b.1));
+    assert!(*first.parameters()[0].1 != *other.parameters()[0].1);
+}
+
+#[test]
+fn the_script_gives_the_eager_networks_outputs_at_any_batch_size() {
+    let folder = tempfile::tempdir().unwrap();
+    for architecture in Architecture::ALL {
+        let model = Classifier::new(&spec(architecture), 4, Device::Cpu);
+        let _ = model.forward(&input(Kind::Float), true);
+        let path = folder.path().join("model.pt");
+        let state = model.state();
+        let source = model.torchscript_source();
+        let extra: &[(&str, &[u8])] = &[("groupdistil.json", b"{}"), ("note", b"")];
+        let parts = groupdistil::torch::script::ScriptParts { tensors: &state, source: &source, extra };
+        groupdistil::torch::script::save(&parts, &path).unwrap();
+        let loaded = groupdistil::torch::script::load(&path, Device::Cpu).unwrap();
+        for rows in [1, 2, 3] {
+            let x = input(Kind::Float).narrow(0, 0, rows);
+            let difference = (loaded.forward_ts(&[&x]).unwrap() - model.forward(&x, false)).abs().max();
+            assert!(difference.double_value(&[]) < 1e-6, "{difference:?}");
+        }
+        let found = groupdistil::torch::script::extra_file(&path, "groupdistil.json").unwrap();
+        assert_eq!(found.as_deref(), Some(b"{}".as_slice()));
+        assert_eq!(groupdistil::torch::script::tensors(&path).unwrap().len(), state.len());
+    }
+}

@@ -1,0 +1,42 @@
+"""Logits and gradients of the program's networks against torchvision's with the same weights.
+
+usage: model_parity.py FOLDER    (NAME.safetensors and NAME.found.safetensors per architecture)
+"""
+
+import pathlib
+import sys
+
+import torch
+from safetensors.torch import load_file
+
+from networks import twin
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    x = (torch.arange(3 * 2 * 48 * 40, dtype=torch.float64) * 0.37).sin().view(3, 2, 48, 40) * 2
+    mean = torch.tensor([0.1, -0.2], dtype=torch.float64).view(1, 2, 1, 1)
+    std = torch.tensor([1.5, 0.7], dtype=torch.float64).view(1, 2, 1, 1)
+    files = sorted(path for path in folder.glob("*.safetensors") if ".found" not in path.name)
+    assert files
+    for path in files:
+        found = load_file(path.with_suffix(".found.safetensors"))
+        network = twin(path.stem, 2, 3)
+        network.load_state_dict(load_file(path), strict=True)
+        with torch.no_grad():
+            single = network.eval()(((x.float()) - mean.float()) / std.float())
+        # Untrained running statistics let the activations grow, so float32's error scales with the largest logit.
+        scale = max(1.0, single.abs().max().item())
+        torch.testing.assert_close(found["single"], single, rtol=0, atol=1e-5 * scale)
+        network = network.double().train()
+        logits = network((x - mean) / std)
+        torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2])).backward()
+        torch.testing.assert_close(found["logits"], logits.detach(), rtol=1e-9, atol=1e-12)
+        for name, parameter in network.named_parameters():
+            scale = parameter.grad.abs().max().item()
+            torch.testing.assert_close(found[f"grad.{name}"], parameter.grad, rtol=1e-9, atol=1e-9 * scale)
+        print(path.stem, "equal")
+
+
+if __name__ == "__main__":
+    main()
