@@ -10,16 +10,16 @@ fn spec(architecture: Architecture) -> ModelSpec {
     ModelSpec { architecture, channels: 2, classes: 3, mean: vec![0.1, -0.2], std: vec![1.5, 0.7] }
 }
 
-/// Deterministic values in about -2..2, no random numbers needed.
+/// Deterministic values in -2..2, made in float64 so that Python's twin rounds to the same float32.
 fn input(kind: Kind) -> Tensor {
     let count = 3 * 2 * 48 * 40;
-    (Tensor::arange(count, (kind, Device::Cpu)) * 0.37).sin().view([3, 2, 48, 40]) * 2.0
+    ((Tensor::arange(count, (Kind::Double, Device::Cpu)) * 0.37).sin().view([3, 2, 48, 40]) * 2.0).to_kind(kind)
 }
 
 /// Training passes until the running statistics fit the input: with their starting values the activations of an untrained
 /// network grow from layer to layer, and float32's rounding with them.
 fn settle(model: &Classifier) {
-    tch::no_grad(|| (0..40).for_each(|_| drop(model.forward(&input(Kind::Float), true))));
+    tch::no_grad(|| (0..5).for_each(|_| drop(model.forward(&input(Kind::Float), true))));
 }
 
 #[test]
