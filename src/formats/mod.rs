@@ -5,4 +5,6 @@
 pub mod dataset;
 pub mod images;
 pub mod plan;
+pub mod predictions;
+pub mod run;
 pub mod table;
