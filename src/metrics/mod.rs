@@ -4,7 +4,11 @@
 //! entry of parallel slices. An undefined number is `None` (an empty group, one class for an AUROC), never 0, 0.5 or NaN.
 //! No result depends on the order of its input. Nothing here reads files or prints.
 
+pub mod bootstrap;
+pub mod calibration;
+pub mod cases;
 pub mod groups;
+pub mod interval;
 
 /// Class of the highest score; ties go to the lower class index.
 ///
