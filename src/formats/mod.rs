@@ -4,6 +4,7 @@
 
 pub mod dataset;
 pub mod images;
+pub mod model_metadata;
 pub mod plan;
 pub mod predictions;
 pub mod run;

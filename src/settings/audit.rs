@@ -86,7 +86,12 @@ impl Default for AuditSettings {
     }
 }
 
-fn in_range(key: &'static str, found: f64, range: (f64, f64), expected: &'static str) -> Result<(), AuditSettingsError> {
+fn in_range(
+    key: &'static str,
+    found: f64,
+    range: (f64, f64),
+    expected: &'static str,
+) -> Result<(), AuditSettingsError> {
     if (range.0..=range.1).contains(&found) { Ok(()) } else { Err(AuditSettingsError::Range { key, found, expected }) }
 }
 

@@ -25,8 +25,8 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     ("model", &["torch", "settings", "formats"]),
     ("train", &["model", "objective", "dataset", "metrics", "torch", "settings", "formats"]),
     ("compare", &["train", "model", "objective", "dataset", "metrics", "torch", "settings", "formats"]),
-    ("export", &["model", "dataset", "torch", "settings", "formats"]),
-    ("predict", &["export", "model", "preprocess", "ingest", "dataset", "torch", "settings", "formats"]),
+    ("export", &["model", "dataset", "metrics", "torch", "settings", "formats"]),
+    ("predict", &["export", "model", "preprocess", "ingest", "dataset", "metrics", "torch", "settings", "formats"]),
 ];
 
 /// What may be named only in these rooms.
