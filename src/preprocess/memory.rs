@@ -1,0 +1,107 @@
+//! A gate that keeps the pixels held by all threads under a cap. It orders nothing: results never depend on it.
+
+use std::path::Path;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::fsx;
+
+/// Where the machine's memory cannot be read.
+const ASSUMED_MEMORY_BYTES: u64 = 8 << 30;
+
+/// Bytes in use against a cap.
+#[derive(Debug)]
+pub struct MemoryGate {
+    cap_bytes: u64,
+    in_use_bytes: Mutex<u64>,
+    freed: Condvar,
+}
+
+/// Bytes that were granted; dropping gives them back.
+#[derive(Debug)]
+pub struct Permit<'a> {
+    gate: &'a MemoryGate,
+    bytes: u64,
+}
+
+impl MemoryGate {
+    /// A gate that lets `cap_bytes` through at a time.
+    pub fn new(cap_bytes: u64) -> Self {
+        Self { cap_bytes, in_use_bytes: Mutex::new(0), freed: Condvar::new() }
+    }
+
+    /// The cap.
+    pub fn cap_bytes(&self) -> u64 {
+        self.cap_bytes
+    }
+
+    /// Waits until `bytes` fit under the cap. More than the cap is granted when nothing else is held: callers refuse such work before.
+    pub fn acquire(&self, bytes: u64) -> Permit<'_> {
+        let mut in_use = self.in_use_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        while *in_use > 0 && in_use.saturating_add(bytes) > self.cap_bytes {
+            in_use = self.freed.wait(in_use).unwrap_or_else(PoisonError::into_inner);
+        }
+        *in_use = in_use.saturating_add(bytes);
+        Permit { gate: self, bytes }
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let mut in_use = self.gate.in_use_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        *in_use = in_use.saturating_sub(self.bytes);
+        self.gate.freed.notify_all();
+    }
+}
+
+/// A quarter of the memory that this process may use (of the machine, or of its container).
+pub fn default_cap_bytes() -> u64 {
+    let machine = fsx::read_text(Path::new("/proc/meminfo"), 1 << 20).ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    });
+    let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .find_map(|path| fsx::read_text(Path::new(path), 64).ok()?.trim().parse::<u64>().ok());
+    let total = machine.unwrap_or(ASSUMED_MEMORY_BYTES).min(container.unwrap_or(u64::MAX));
+    total / 4
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn the_cap_holds_under_many_threads() {
+        let gate = MemoryGate::new(100);
+        let (now, most) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..8_u64 {
+                let (gate, now, most) = (&gate, &now, &most);
+                scope.spawn(move || {
+                    for round in 0..200 {
+                        let bytes = 10 + (thread * 7 + round) % 60;
+                        let _permit = gate.acquire(bytes);
+                        most.fetch_max(now.fetch_add(bytes, Ordering::SeqCst) + bytes, Ordering::SeqCst);
+                        now.fetch_sub(bytes, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        let most = most.load(Ordering::SeqCst);
+        assert!((10..=100).contains(&most), "{most}");
+    }
+
+    #[test]
+    fn work_over_the_cap_runs_alone() {
+        let gate = MemoryGate::new(10);
+        drop(gate.acquire(1000));
+        drop(gate.acquire(5));
+    }
+
+    #[test]
+    fn the_default_is_a_quarter_of_what_there_is() {
+        assert!((1 << 20..1 << 50).contains(&default_cap_bytes()));
+    }
+}

@@ -1,0 +1,373 @@
+//! One stack to its samples: the one implementation behind training data and `predict`. Pixels in, float16 images out; no I/O.
+
+use std::collections::BTreeMap;
+
+use half::f16;
+use ndarray::Array2;
+
+use super::coarse::{self, CoarseStack};
+use super::intensity::{self, IntensityFault};
+use super::localise::{self, Heart};
+use super::orient::{Orientation, cross, dot};
+use super::phases;
+use super::rejected::StackRejected;
+use super::resample::{GridAxis, Resampler};
+use super::samples::{self, PlannedSlice, SamplePlan};
+use crate::formats::plan::{CardiacPhases, Centre, Plan, PlanGeometry, SampleKind, Scope};
+
+/// Left, anterior, inferior: where the apex points, in LPS.
+const APEX: [f64; 3] = [1.0, -1.0, -1.0];
+
+/// A stack's pixels and geometry as read.
+#[derive(Debug, Clone)]
+pub struct StackImages {
+    /// `[slice][phase][channel]`, all of one size; slices ascend along row x column.
+    pub frames: Vec<Vec<Vec<Array2<f32>>>>,
+    /// (distance of rows, distance of columns), mm.
+    pub spacing_mm: Option<(f64, f64)>,
+    /// Unit vectors of increasing column index and of increasing row index, LPS.
+    pub axes: Option<([f64; 3], [f64; 3])>,
+    /// Centre of the first pixel of each slice, LPS mm; empty = unknown.
+    pub positions_mm: Vec<[f64; 3]>,
+    /// (end-diastole, end-systole) from the cohort's columns, 0-based.
+    pub known_phases: Option<(i32, i32)>,
+}
+
+/// One sample, ready for the network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreparedSample {
+    /// 0-based source slices, in channel order without repetition.
+    pub slices: Vec<i32>,
+    /// 0-based source phases, in channel order without repetition.
+    pub phases: Vec<i32>,
+    /// c x h x w values of the plan's image shape.
+    pub image: Vec<f16>,
+}
+
+/// What was found in a stack besides its samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Findings {
+    /// The heart; `None` where neither crop nor phases asked for it.
+    pub heart: Option<Heart>,
+    /// Heart centre as (row, column) of the turned first slice, in source pixels.
+    pub centre_pixel: Option<(f64, f64)>,
+    /// How the frames were turned.
+    pub orientation: Orientation,
+    /// (end-diastole, end-systole), 0-based.
+    pub phases: (usize, usize),
+    /// Share of the crop that lies outside the source image, 0 to 1.
+    pub outside_share: f64,
+}
+
+/// A prepared stack.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreparedStack {
+    /// Samples from base to apex.
+    pub samples: Vec<PreparedSample>,
+    /// What was found on the way.
+    pub findings: Findings,
+}
+
+/// A stack in standard orientation with one size and the plan's channels.
+struct Turned {
+    frames: Vec<Vec<Vec<Array2<f32>>>>,
+    size: (usize, usize),
+    spacing_mm: Option<(f64, f64)>,
+    /// In-plane shift of each slice against the first, (down, right), mm.
+    shifts_mm: Vec<(f64, f64)>,
+    /// Place of each slice along the normal, mm; empty = unknown.
+    places_mm: Vec<f64>,
+    base_first: bool,
+    orientation: Orientation,
+}
+
+/// Prepares a stack.
+///
+/// # Errors
+/// [`StackRejected`] with the first reason.
+pub fn prepare_images(plan: &Plan, stack: StackImages) -> Result<PreparedStack, StackRejected> {
+    check_frames(&stack)?;
+    let known_phases = stack.known_phases;
+    let turned = turn(plan, stack);
+    let phase_count = turned.frames[0].len();
+    let needed = samples::phases_needed(plan.sample);
+    if phase_count < needed {
+        return Err(StackRejected::TooFewPhases { found: phase_count, needed });
+    }
+    let given = given_phases(plan, known_phases, phase_count)?;
+    let crops_on_heart = matches!(plan.geometry, PlanGeometry::Mm { centre: Centre::Heart, .. });
+    let wants_phases = given.is_none() && !all_phases(plan.sample) && phase_count > 1;
+    let coarse = (crops_on_heart || wants_phases).then(|| reduce(&turned));
+    let heart = coarse.as_ref().map(localise::localise);
+    let found = match (given, &coarse, &heart) {
+        (Some(given), ..) => given,
+        (None, Some(coarse), Some(heart)) if wants_phases => phases::from_area_curve(coarse, heart),
+        _ => (0, 0),
+    };
+    drop(coarse);
+    cut(plan, &turned, heart, found)
+}
+
+/// Whether a sample kind uses every phase and so needs neither end-diastole nor end-systole.
+fn all_phases(kind: SampleKind) -> bool {
+    matches!(kind, SampleKind::Single { phase: crate::formats::plan::PhaseChoice::All })
+}
+
+fn check_frames(stack: &StackImages) -> Result<(), StackRejected> {
+    let first = stack.frames.first().and_then(|phases| phases.first()).and_then(|channels| channels.first());
+    let expected = first.ok_or(StackRejected::NoFrames)?.dim();
+    if expected.0 == 0 || expected.1 == 0 {
+        return Err(StackRejected::NoFrames);
+    }
+    let phases = stack.frames[0].len();
+    if stack.frames.iter().any(|slice| slice.len() != phases) {
+        let found = stack.frames.iter().map(Vec::len).sum();
+        return Err(StackRejected::Grid { found, slices: stack.frames.len(), phases });
+    }
+    for (slice, frames) in stack.frames.iter().enumerate() {
+        for (phase, channels) in frames.iter().enumerate() {
+            for channel in channels {
+                if channel.dim() != expected {
+                    return Err(StackRejected::FrameSize { slice, phase, found: channel.dim(), expected });
+                }
+                if !channel.iter().any(|value| value.is_finite()) {
+                    return Err(StackRejected::NotFinite { slice, phase });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// (end-diastole, end-systole) where plan or cohort say them.
+fn given_phases(
+    plan: &Plan,
+    known: Option<(i32, i32)>,
+    phases: usize,
+) -> Result<Option<(usize, usize)>, StackRejected> {
+    let given = match plan.cardiac_phases {
+        CardiacPhases::Fixed { end_diastole, end_systole } => Some((end_diastole, end_systole)),
+        CardiacPhases::Columns { .. } => known,
+        CardiacPhases::AreaCurve => None,
+    };
+    let inside = |name, found: i32| {
+        let index = usize::try_from(found).ok().filter(|&index| index < phases);
+        index.ok_or(StackRejected::PhaseOutside { name, found, phases })
+    };
+    given.map(|(d, s)| Ok((inside("end-diastole", d)?, inside("end-systole", s)?))).transpose()
+}
+
+/// Luminance of ITU-R BT.601, which PNG and JPEG readers use for grey.
+fn luminance(channels: &[Array2<f32>]) -> Array2<f32> {
+    let mut grey = channels[0].mapv(|value| 0.299 * value);
+    grey.zip_mut_with(&channels[1], |sum, &value| *sum += 0.587 * value);
+    grey.zip_mut_with(&channels[2], |sum, &value| *sum += 0.114 * value);
+    grey
+}
+
+/// The plan's number of channels from what the source has; values that are no numbers become 0.
+fn to_channels(mut channels: Vec<Array2<f32>>, wanted: usize) -> Vec<Array2<f32>> {
+    for channel in &mut channels {
+        channel.mapv_inplace(|value| if value.is_finite() { value } else { 0.0 });
+    }
+    match (channels.len(), wanted) {
+        (3, 1) => vec![luminance(&channels)],
+        (1, 3) => vec![channels[0].clone(), channels[0].clone(), channels.swap_remove(0)],
+        _ => {
+            channels.truncate(wanted);
+            channels
+        }
+    }
+}
+
+fn turn(plan: &Plan, stack: StackImages) -> Turned {
+    let in_mm = matches!(plan.geometry, PlanGeometry::Mm { .. });
+    let orientation = match stack.axes {
+        Some((row, column)) if in_mm => Orientation::standard(row, column),
+        _ => Orientation::default(),
+    };
+    let turn_frame = |channels: Vec<Array2<f32>>| -> Vec<Array2<f32>> {
+        let channels = to_channels(channels, plan.frame_channels);
+        if orientation == Orientation::default() {
+            return channels;
+        }
+        channels.iter().map(|channel| orientation.turn(channel.view())).collect()
+    };
+    let turn_slice = |phases: Vec<Vec<Array2<f32>>>| phases.into_iter().map(turn_frame).collect::<Vec<_>>();
+    let frames: Vec<Vec<_>> = stack.frames.into_iter().map(turn_slice).collect();
+    let size = frames[0][0][0].dim();
+    let slices = frames.len();
+    let known = stack.axes.filter(|_| stack.positions_mm.len() == slices);
+    let (shifts_mm, places_mm) = match known {
+        Some((row, column)) => {
+            let (right, down) = orientation.turn_vectors(row, column);
+            let normal = cross(row, column);
+            let from_first =
+                |position: &[f64; 3]| std::array::from_fn(|axis| position[axis] - stack.positions_mm[0][axis]);
+            let offsets: Vec<[f64; 3]> = stack.positions_mm.iter().map(from_first).collect();
+            (
+                offsets.iter().map(|&offset| (dot(offset, down), dot(offset, right))).collect(),
+                offsets.iter().map(|&offset| dot(offset, normal)).collect(),
+            )
+        }
+        None => (vec![(0.0, 0.0); slices], Vec::new()),
+    };
+    Turned {
+        frames,
+        size,
+        spacing_mm: stack.spacing_mm.map(|spacing| orientation.turn_spacing(spacing)),
+        shifts_mm,
+        places_mm,
+        base_first: stack.axes.is_none_or(|(row, column)| dot(cross(row, column), APEX) >= 0.0),
+        orientation,
+    }
+}
+
+fn reduce(turned: &Turned) -> CoarseStack {
+    let spacing = turned.spacing_mm.unwrap_or_else(|| coarse::nominal_spacing(turned.size));
+    let blocks = coarse::block_sizes(spacing, turned.size);
+    let frame = |channels: &Vec<Array2<f32>>| match channels.len() {
+        3 => coarse::reduce(luminance(channels).view(), blocks),
+        _ => coarse::reduce(channels[0].view(), blocks),
+    };
+    CoarseStack {
+        frames: turned.frames.iter().map(|slice| slice.iter().map(frame).collect()).collect(),
+        size: (turned.size.0 / blocks.0, turned.size.1 / blocks.1),
+        blocks,
+        pixel_mm: (spacing.0 * blocks.0 as f64, spacing.1 * blocks.1 as f64),
+        shifts_mm: turned.shifts_mm.clone(),
+    }
+}
+
+/// The resampler of one slice.
+fn resampler(plan: &Plan, turned: &Turned, slice: usize, centre_mm: (f64, f64)) -> Result<Resampler, StackRejected> {
+    match plan.geometry {
+        PlanGeometry::None { height, width, kernel } => Ok(Resampler::new(
+            turned.size,
+            GridAxis::whole(turned.size.0, height),
+            GridAxis::whole(turned.size.1, width),
+            kernel,
+        )),
+        PlanGeometry::Mm { pixel_spacing_mm, height, width, kernel, .. } => {
+            let usable = |mm: f64| mm.is_finite() && mm > 1e-3 && mm < 1e3;
+            let spacing = turned.spacing_mm.filter(|spacing| usable(spacing.0) && usable(spacing.1));
+            let spacing = spacing.ok_or(StackRejected::NoSpacing)?;
+            let shift = turned.shifts_mm[slice];
+            let axis = |centre: f64, shift: f64, spacing: f64, count: usize| {
+                GridAxis::centred((centre - shift) / spacing - 0.5, pixel_spacing_mm / spacing, count)
+            };
+            Ok(Resampler::new(
+                turned.size,
+                axis(centre_mm.0, shift.0, spacing.0, height),
+                axis(centre_mm.1, shift.1, spacing.1, width),
+                kernel,
+            ))
+        }
+    }
+}
+
+/// Pixels of the needed frames on the target grid, by (planned slice, phase): channel after channel.
+type Grids = BTreeMap<(usize, usize), Vec<f32>>;
+
+fn resample_frames(
+    plan: &Plan,
+    turned: &Turned,
+    slices: &[PlannedSlice],
+    plans: &[SamplePlan],
+    centre_mm: (f64, f64),
+) -> Result<Grids, StackRejected> {
+    let (height, width) = plan.geometry.size();
+    let mut resamplers = BTreeMap::new();
+    let mut grids = Grids::new();
+    for &(planned, phase) in plans.iter().flat_map(|sample| &sample.frames) {
+        if grids.contains_key(&(planned, phase)) {
+            continue;
+        }
+        let mut sum = vec![0.0_f32; plan.frame_channels * height * width];
+        for &(source, weight) in &slices[planned].parts {
+            let resampler = match resamplers.entry(source) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(resampler(plan, turned, source, centre_mm)?)
+                }
+            };
+            for (channel, target) in turned.frames[source][phase].iter().zip(sum.chunks_exact_mut(height * width)) {
+                let grid = resampler.apply(channel.view());
+                target.iter_mut().zip(&grid).for_each(|(sum, &value)| *sum += weight * value);
+            }
+        }
+        grids.insert((planned, phase), sum);
+    }
+    Ok(grids)
+}
+
+fn fault(fault: IntensityFault) -> StackRejected {
+    match fault {
+        IntensityFault::Empty => StackRejected::EmptyCrop,
+        IntensityFault::Constant => StackRejected::Constant,
+    }
+}
+
+/// Indices in order of first appearance, without repetition.
+fn distinct(indices: impl Iterator<Item = usize>) -> Vec<i32> {
+    let mut found = Vec::new();
+    for index in indices {
+        let index = i32::try_from(index).unwrap_or(i32::MAX);
+        if !found.contains(&index) {
+            found.push(index);
+        }
+    }
+    found
+}
+
+fn cut(
+    plan: &Plan,
+    turned: &Turned,
+    heart: Option<Heart>,
+    found: (usize, usize),
+) -> Result<PreparedStack, StackRejected> {
+    let spacing = turned.spacing_mm.unwrap_or((1.0, 1.0));
+    let middle = (turned.size.0 as f64 * spacing.0 / 2.0, turned.size.1 as f64 * spacing.1 / 2.0);
+    let on_heart = matches!(plan.geometry, PlanGeometry::Mm { centre: Centre::Heart, .. });
+    let centre_mm = heart.filter(|_| on_heart).map_or(middle, |heart| heart.centre_mm);
+    let slice_spacing_mm = match plan.geometry {
+        PlanGeometry::Mm { slice_spacing_mm, .. } => slice_spacing_mm,
+        PlanGeometry::None { .. } => None,
+    };
+    let slices = samples::planned_slices(turned.frames.len(), &turned.places_mm, slice_spacing_mm, turned.base_first);
+    let chosen = samples::slices_in_range(slices.len(), plan.selection.slice_range);
+    let plans = samples::sample_plans(plan.sample, &chosen, slices.len(), turned.frames[0].len(), found);
+    let mut grids = resample_frames(plan, turned, &slices, &plans, centre_mm)?;
+    let pixels: usize = grids.values().map(Vec::len).sum();
+    let outside: usize = grids.values().map(|grid| grid.iter().filter(|value| value.is_nan()).count()).sum();
+    let is_colour = plan.frame_channels == 3;
+    if plan.intensity.scope == Scope::Stack {
+        let mut images: Vec<&mut [f32]> = grids.values_mut().map(Vec::as_mut_slice).collect();
+        intensity::normalise(&mut images, &plan.intensity, is_colour).map_err(fault)?;
+    }
+    let assemble = |sample: &SamplePlan| {
+        let mut image: Vec<f32> = sample.frames.iter().flat_map(|frame| grids[frame].iter().copied()).collect();
+        if plan.intensity.scope == Scope::Sample {
+            intensity::normalise(&mut [&mut image], &plan.intensity, is_colour).map_err(fault)?;
+        }
+        Ok(PreparedSample {
+            slices: distinct(sample.frames.iter().map(|frame| slices[frame.0].nearest)),
+            phases: distinct(sample.frames.iter().map(|frame| frame.1)),
+            image: image.into_iter().map(f16::from_f32).collect(),
+        })
+    };
+    Ok(PreparedStack {
+        samples: plans.iter().map(assemble).collect::<Result<_, _>>()?,
+        findings: Findings {
+            heart,
+            centre_pixel: turned.spacing_mm.map(|mm| (centre_mm.0 / mm.0 - 0.5, centre_mm.1 / mm.1 - 0.5)),
+            orientation: turned.orientation,
+            phases: found,
+            outside_share: outside as f64 / pixels.max(1) as f64,
+        },
+    })
+}
+
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;
