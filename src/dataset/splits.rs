@@ -224,7 +224,13 @@ fn deal_source(free: &[&Subject]) -> Result<BTreeMap<String, Place>, SplitError>
 }
 
 /// Every group that is neither held out nor training only must be in each split (or fold); every class must be trained on.
-fn check(subjects: &[Subject], places: &BTreeMap<String, Place>, method: Method) -> Result<(), SplitError> {
+///
+/// # Errors
+/// [`SplitError`] with the first class or group that is not.
+///
+/// # Panics
+/// When a subject has no place: a caller's bug.
+pub fn check(subjects: &[Subject], places: &BTreeMap<String, Place>, method: Method) -> Result<(), SplitError> {
     let mut classes: BTreeMap<&str, Vec<Split>> = BTreeMap::new();
     let mut groups: BTreeMap<&str, Vec<Place>> = BTreeMap::new();
     for subject in subjects {

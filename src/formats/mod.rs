@@ -8,4 +8,5 @@ pub mod model_metadata;
 pub mod plan;
 pub mod predictions;
 pub mod run;
+pub mod quality;
 pub mod table;

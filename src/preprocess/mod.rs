@@ -1,14 +1,55 @@
-//! From COHORT to DATASET.
+//! From COHORT to DATASET: comparable images of the heart, split by subject.
+//!
+//! ```text
+//! decide    the plan: every value once, from settings and cohort          plan.json
+//! source    a stack's frames -> pixels
+//! prepare   orient -> find the heart -> end-diastole, end-systole -> crop and resample -> grey values -> float16
+//! parts     stacks in parallel under a memory cap, a shard at a time, resumable
+//! rows      samples with splits, exclusions, quality
+//! ```
+//!
+//! [`prepare_stack`] is the one implementation behind training data and `predict`. Nothing here depends on the number of threads,
+//! the order of work or the memory cap: sums run in fixed order, transcendental functions are `libm`'s.
 
 pub mod coarse;
+pub mod cohort;
 pub mod decide;
+pub mod error;
+pub mod flags;
 pub mod intensity;
 pub mod localise;
 pub mod memory;
 pub mod orient;
+pub mod parts;
 pub mod phases;
 pub mod prepare;
 pub mod rejected;
 pub mod resample;
+pub mod rows;
+pub mod run;
 pub mod samples;
 pub mod source;
+
+pub use cohort::Cohort;
+pub use error::PreprocessError;
+pub use prepare::{PreparedSample, PreparedStack};
+pub use rejected::StackRejected;
+pub use run::{PreprocessSummary, preprocess, preprocess_with};
+pub use source::{CohortFrame, CohortStack, ReadFrames};
+
+use crate::formats::plan::Plan;
+
+/// Reads and prepares one stack by the plan: what training data and `predict` are made with.
+///
+/// # Errors
+/// [`StackRejected`] with the first reason; files and their reasons go to stderr.
+pub fn prepare_stack(
+    plan: &Plan,
+    stack: &CohortStack,
+    frames: &[CohortFrame],
+    read: &ReadFrames<'_>,
+) -> Result<PreparedStack, StackRejected> {
+    let mut images = source::read_stack(stack, frames, read)?;
+    images.known_phases = source::known_phases(&plan.cardiac_phases, stack);
+    prepare::prepare_images(plan, images)
+}

@@ -69,6 +69,13 @@ impl Orientation {
         if self.transpose { (columns_mm, rows_mm) } else { (rows_mm, columns_mm) }
     }
 
+    /// The stored (row, column) of a place given in the turned image of `size`; places between pixels and outside are fine.
+    pub fn turn_back(self, (row, column): (f64, f64), size: (usize, usize)) -> (f64, f64) {
+        let row = if self.flip_rows { size.0 as f64 - 1.0 - row } else { row };
+        let column = if self.flip_columns { size.1 as f64 - 1.0 - column } else { column };
+        if self.transpose { (column, row) } else { (row, column) }
+    }
+
     /// The turned image, [rows, columns] in standard layout.
     pub fn turn(self, image: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut view = if self.transpose { image.reversed_axes() } else { image };
@@ -105,6 +112,18 @@ mod tests {
         assert_eq!(transposed.turn(image.view()), array![[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);
         let turned = Orientation { transpose: true, flip_rows: true, flip_columns: false };
         assert_eq!(turned.turn(image.view()), array![[3.0, 6.0], [2.0, 5.0], [1.0, 4.0]]);
+    }
+
+    #[test]
+    fn a_place_turns_back_to_where_its_pixel_came_from() {
+        let image = Array2::from_shape_fn((3, 4), |(row, column)| (10 * row + column) as f32);
+        for orientation in Orientation::all() {
+            let turned = orientation.turn(image.view());
+            for ((row, column), value) in turned.indexed_iter() {
+                let (row, column) = orientation.turn_back((row as f64, column as f64), turned.dim());
+                assert_eq!(*value, (10.0 * row + column) as f32, "{orientation:?}");
+            }
+        }
     }
 
     /// Two perpendicular unit vectors from three angles.

@@ -1,9 +1,10 @@
 //! One stack to its samples: the one implementation behind training data and `predict`. Pixels in, float16 images out; no I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use half::f16;
 use ndarray::Array2;
+use sha2::{Digest, Sha256};
 
 use super::coarse::{self, CoarseStack};
 use super::intensity::{self, IntensityFault};
@@ -49,7 +50,7 @@ pub struct PreparedSample {
 pub struct Findings {
     /// The heart; `None` where neither crop nor phases asked for it.
     pub heart: Option<Heart>,
-    /// Heart centre as (row, column) of the turned first slice, in source pixels.
+    /// Centre of the crop as (row, column) of the first slice as stored; `None` without spacing.
     pub centre_pixel: Option<(f64, f64)>,
     /// How the frames were turned.
     pub orientation: Orientation,
@@ -62,10 +63,13 @@ pub struct Findings {
 /// A prepared stack.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PreparedStack {
-    /// Samples from base to apex.
+    /// Samples by slices, then phases.
     pub samples: Vec<PreparedSample>,
     /// What was found on the way.
     pub findings: Findings,
+    /// First 128 bits of the SHA-256 of each frame that was used, hex, sorted: equal frames are equal patients. Frames of one value
+    /// are left out.
+    pub frame_hashes: Vec<String>,
 }
 
 /// A stack in standard orientation with one size and the plan's channels.
@@ -340,6 +344,7 @@ fn cut(
     let mut grids = resample_frames(plan, turned, &slices, &plans, centre_mm)?;
     let pixels: usize = grids.values().map(Vec::len).sum();
     let outside: usize = grids.values().map(|grid| grid.iter().filter(|value| value.is_nan()).count()).sum();
+    let frame_hashes = hash_frames(turned, &slices, grids.keys());
     let is_colour = plan.frame_channels == 3;
     if plan.intensity.scope == Scope::Stack {
         let mut images: Vec<&mut [f32]> = grids.values_mut().map(Vec::as_mut_slice).collect();
@@ -356,16 +361,49 @@ fn cut(
             image: image.into_iter().map(f16::from_f32).collect(),
         })
     };
+    let mut samples = plans.iter().map(assemble).collect::<Result<Vec<_>, _>>()?;
+    samples.sort_by(|a, b| (&a.slices, &a.phases).cmp(&(&b.slices, &b.phases)));
     Ok(PreparedStack {
-        samples: plans.iter().map(assemble).collect::<Result<_, _>>()?,
+        samples,
         findings: Findings {
             heart,
-            centre_pixel: turned.spacing_mm.map(|mm| (centre_mm.0 / mm.0 - 0.5, centre_mm.1 / mm.1 - 0.5)),
+            centre_pixel: turned.spacing_mm.map(|mm| {
+                let pixel = (centre_mm.0 / mm.0 - 0.5, centre_mm.1 / mm.1 - 0.5);
+                turned.orientation.turn_back(pixel, turned.size)
+            }),
             orientation: turned.orientation,
             phases: found,
             outside_share: outside as f64 / pixels.max(1) as f64,
         },
+        frame_hashes,
     })
+}
+
+/// Hashes of the source frames behind `used` (planned slice, phase).
+fn hash_frames<'a>(
+    turned: &Turned,
+    slices: &[PlannedSlice],
+    used: impl Iterator<Item = &'a (usize, usize)>,
+) -> Vec<String> {
+    let sources = used.flat_map(|&(planned, phase)| slices[planned].parts.iter().map(move |part| (part.0, phase)));
+    let hash = |(slice, phase): (usize, usize)| {
+        let channels = &turned.frames[slice][phase];
+        let first = channels[0].first()?;
+        if channels.iter().all(|channel| channel.iter().all(|value| value == first)) {
+            return None;
+        }
+        let mut hasher = Sha256::new();
+        for channel in channels {
+            for row in channel.rows() {
+                let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
+                hasher.update(&bytes);
+            }
+        }
+        Some(data_encoding::HEXLOWER.encode(&hasher.finalize()[..16]))
+    };
+    let distinct: BTreeSet<(usize, usize)> = sources.collect();
+    let hashes: BTreeSet<String> = distinct.into_iter().filter_map(hash).collect();
+    hashes.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub struct CohortStack {
     pub slices: usize,
     /// Phases at every position.
     pub phases: usize,
+    /// Phases that the source announced.
+    pub phases_expected: usize,
     /// Unit vectors of increasing column index and of increasing row index, LPS.
     pub axes: Option<([f64; 3], [f64; 3])>,
     /// (distance of rows, distance of columns), mm.
@@ -76,6 +78,17 @@ pub struct CohortFrame {
 /// Reads frames of one file: per frame its channels, `[rows, columns]` each, modality rescale applied.
 pub type ReadFrames<'a> =
     dyn Fn(&Path, &[i32]) -> Result<Vec<Vec<Array2<f32>>>, Box<dyn std::error::Error + Send + Sync>> + Sync + 'a;
+
+/// Reads frames of any source that ingest knows.
+///
+/// # Errors
+/// Ingest's, with the path.
+pub fn read_frames(
+    path: &Path,
+    _frames: &[i32],
+) -> Result<Vec<Vec<Array2<f32>>>, Box<dyn std::error::Error + Send + Sync>> {
+    Err(format!("`{}`: ingest cannot read pixels yet", path.display()).into())
+}
 
 /// Bytes that preparing this stack may hold at once: all frames in float32, the copy that orientation makes of one of them, the
 /// reduced cine, and the file that is being decoded.

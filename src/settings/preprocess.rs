@@ -145,6 +145,8 @@ pub struct PreprocessWire {
     pub held_out_groups: Vec<String>,
     /// Groups (or acquisition groups) that are only trained on.
     pub training_only_groups: Vec<String>,
+    /// Go on, with a warning, where two subjects of different splits hold the same pixels.
+    pub allow_shared_pixels: bool,
     /// Groups too small for a split of their own are put into the group of this name.
     pub merge_small_groups_into: Option<String>,
 }
@@ -185,6 +187,7 @@ impl Default for PreprocessWire {
             seed: 0,
             held_out_groups: Vec::new(),
             training_only_groups: Vec::new(),
+            allow_shared_pixels: false,
             merge_small_groups_into: None,
         }
     }

@@ -1,0 +1,83 @@
+//! `quality.parquet` and `.csv` of a DATASET: one row per prepared stack, what was found in it and what looks wrong.
+
+use serde::{Deserialize, Serialize};
+
+use super::table::{Column, Table};
+
+/// The table; a CSV twin lies beside it.
+pub const QUALITY_PARQUET: &str = "quality.parquet";
+
+/// What looks wrong in a stack. Flags report; they never leave a stack out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QualityFlag {
+    /// The heart was not found by its motion, or with low confidence: the crop may miss it.
+    HeartUncertain,
+    /// Part of the crop lies outside the image.
+    HeartNearBorder,
+    /// Fewer phases than the scanner announced.
+    MissingPhases,
+    /// Blood and muscle differ little against the noise.
+    LowContrast,
+    /// Slices do not fit each other: breathing or patient motion.
+    Motion,
+    /// Little beats at the centre: perhaps no short-axis cine.
+    WrongView,
+}
+
+impl QualityFlag {
+    /// As written in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HeartUncertain => "heart-uncertain",
+            Self::HeartNearBorder => "heart-near-border",
+            Self::MissingPhases => "missing-phases",
+            Self::LowContrast => "low-contrast",
+            Self::Motion => "motion",
+            Self::WrongView => "wrong-view",
+        }
+    }
+}
+
+/// One row of `quality.parquet`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QualityRow {
+    /// The stack.
+    pub stack_id: String,
+    /// Its subject.
+    pub subject_id: String,
+    /// Centre of the crop in the stored (not turned) first slice, 0-based row; `None` without pixel spacing.
+    pub centre_row: Option<f64>,
+    /// The same, column.
+    pub centre_column: Option<f64>,
+    /// 0 to 1; `None` where the heart was not looked for.
+    pub heart_confidence: Option<f64>,
+    /// Whether motion found it; otherwise the image's centre was taken.
+    pub heart_by_motion: Option<bool>,
+    /// 0-based phase.
+    pub end_diastole: i32,
+    /// 0-based phase.
+    pub end_systole: i32,
+    /// Share of the crop outside the image, 0 to 1.
+    pub outside_share: f64,
+    /// What looks wrong.
+    pub flags: Vec<QualityFlag>,
+}
+
+/// `quality.parquet` from its rows; flags are joined by spaces.
+pub fn quality_to_table(rows: &[QualityRow]) -> Table {
+    let flags = |row: &QualityRow| row.flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(" ");
+    let int = |value: fn(&QualityRow) -> i32| Column::Int32(rows.iter().map(|row| Some(value(row))).collect());
+    let float = |value: fn(&QualityRow) -> Option<f64>| Column::Float64(rows.iter().map(value).collect());
+    Table::new()
+        .with("stack_id", Column::Text(rows.iter().map(|row| Some(row.stack_id.clone())).collect()))
+        .with("subject_id", Column::Text(rows.iter().map(|row| Some(row.subject_id.clone())).collect()))
+        .with("centre_row", float(|row| row.centre_row))
+        .with("centre_column", float(|row| row.centre_column))
+        .with("heart_confidence", float(|row| row.heart_confidence))
+        .with("heart_by_motion", Column::Bool(rows.iter().map(|row| row.heart_by_motion).collect()))
+        .with("end_diastole", int(|row| row.end_diastole))
+        .with("end_systole", int(|row| row.end_systole))
+        .with("outside_share", float(|row| Some(row.outside_share)))
+        .with("flags", Column::Text(rows.iter().map(|row| Some(flags(row))).collect()))
+}
