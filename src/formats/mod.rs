@@ -7,6 +7,6 @@ pub mod images;
 pub mod model_metadata;
 pub mod plan;
 pub mod predictions;
-pub mod run;
 pub mod quality;
+pub mod run;
 pub mod table;
