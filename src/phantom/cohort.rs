@@ -202,9 +202,9 @@ fn subject(seed: u64, site: &Site, cell: &Cell, number: u32) -> Subject {
 /// EF > 55 %; NOR: EF > 50 %, wall < 12 mm), with tails that overlap as real populations do.
 fn phenotype(diagnosis: Diagnosis, body_surface_m2: f64, rng: &mut Stream) -> Phenotype {
     let (ef, edv_index, wall, asymmetry) = match diagnosis {
-        Diagnosis::Nor => ((59.0, 7.0), (78.0, 11.0), (9.8, 1.9), (0.05, 0.30)),
-        Diagnosis::Dcm => ((33.0, 8.0), (122.0, 19.0), (9.6, 1.7), (0.05, 0.30)),
-        Diagnosis::Hcm => ((65.0, 6.5), (73.0, 11.0), (17.8, 2.9), (0.20, 0.90)),
+        Diagnosis::Nor => ((59.0, 7.5), (78.0, 11.0), (10.0, 1.9), (0.05, 0.30)),
+        Diagnosis::Dcm => ((34.0, 8.3), (122.0, 19.0), (9.7, 1.7), (0.05, 0.30)),
+        Diagnosis::Hcm => ((64.0, 6.5), (73.0, 11.0), (17.4, 2.8), (0.20, 0.90)),
     };
     let mut draw = |(mean, deviation): (f64, f64)| rng.truncated_normal(mean, deviation, 2.5);
     let (ejection_fraction, edv_index, wall_max_mm) = (draw(ef) / 100.0, draw(edv_index), draw(wall));
@@ -222,5 +222,134 @@ pub fn rule(phenotype: &Phenotype) -> Diagnosis {
         p if p.wall_max_mm >= 13.5 => Diagnosis::Hcm,
         p if p.ejection_fraction < 0.45 => Diagnosis::Dcm,
         _ => Diagnosis::Nor,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::phantom::scanner::sites;
+
+    fn settings(preset: Preset) -> PhantomSettings {
+        PhantomSettings { preset, subjects: None, seed: 0, test_per_group: None }
+    }
+
+    fn drawn(settings: &PhantomSettings) -> Vec<Subject> {
+        subjects(settings, &sites(settings.preset))
+    }
+
+    /// Subjects by (split, site, diagnosis).
+    fn cells(subjects: &[Subject]) -> BTreeMap<(Split, usize, Diagnosis), usize> {
+        let mut cells = BTreeMap::new();
+        for subject in subjects {
+            *cells.entry((subject.split, subject.site, subject.diagnosis)).or_default() += 1;
+        }
+        cells
+    }
+
+    fn rule_accuracy(subjects: &[Subject]) -> f64 {
+        let right = subjects.iter().filter(|subject| rule(&subject.phenotype) == subject.diagnosis).count();
+        right as f64 / subjects.len() as f64
+    }
+
+    #[test]
+    fn a_rule_on_true_ejection_fraction_and_wall_is_right_in_88_to_95_percent() {
+        let population = rule_accuracy(&drawn(&PhantomSettings { subjects: Some(9_000), ..settings(Preset::Demo) }));
+        assert!((0.905..0.935).contains(&population), "{population} in the population");
+        for preset in [Preset::Demo, Preset::Shift] {
+            for seed in 0..3 {
+                let cohort = rule_accuracy(&drawn(&PhantomSettings { seed, ..settings(preset) }));
+                assert!((0.88..=0.95).contains(&cohort), "{cohort} in {} of seed {seed}", preset.name());
+            }
+        }
+    }
+
+    #[test]
+    fn the_typical_heart_of_each_diagnosis_meets_its_acdc_definition() {
+        let subjects = drawn(&PhantomSettings { subjects: Some(3_000), ..settings(Preset::Demo) });
+        for diagnosis in DIAGNOSES {
+            let median = |value: fn(&Subject) -> f64| {
+                let mut values: Vec<f64> =
+                    subjects.iter().filter(|subject| subject.diagnosis == diagnosis).map(value).collect();
+                values.sort_by(f64::total_cmp);
+                values[values.len() / 2]
+            };
+            let ejection = median(|subject| subject.phenotype.ejection_fraction);
+            let wall_mm = median(|subject| subject.phenotype.wall_max_mm);
+            let edv_index = median(|subject| subject.phenotype.edv_ml / subject.body_surface_m2);
+            match diagnosis {
+                Diagnosis::Nor => assert!(ejection > 0.5 && wall_mm < 12.0),
+                Diagnosis::Dcm => assert!(ejection < 0.4 && edv_index > 100.0 && wall_mm < 12.0),
+                Diagnosis::Hcm => assert!(ejection > 0.55 && wall_mm >= 15.0),
+            }
+        }
+    }
+
+    #[test]
+    fn validation_and_test_hold_at_least_8_and_12_subjects_of_every_group() {
+        // Groups of demo are sites; of shift, diagnoses at sites.
+        let demo = cells(&drawn(&settings(Preset::Demo)));
+        let shift = cells(&drawn(&settings(Preset::Shift)));
+        for (split, least) in [(Split::Val, 8), (Split::Test, 12)] {
+            for site in 0..4 {
+                assert!(DIAGNOSES.iter().map(|diagnosis| demo[&(split, site, *diagnosis)]).sum::<usize>() >= least);
+                assert!(DIAGNOSES.iter().all(|diagnosis| shift[&(split, site, *diagnosis)] >= least));
+            }
+        }
+    }
+
+    #[test]
+    fn the_smallest_site_has_a_few_percent_of_the_training_patients() {
+        for preset in [Preset::Demo, Preset::Shift] {
+            let subjects = drawn(&settings(preset));
+            let train = |site| subjects.iter().filter(|s| s.split == Split::Train && s.site == site).count();
+            let (all, smallest) = ((0..4).map(train).sum::<usize>(), (0..4).map(train).min().unwrap());
+            assert!((0.02..=0.08).contains(&(smallest as f64 / all as f64)), "{smallest} of {all}");
+        }
+    }
+
+    #[test]
+    fn the_site_tells_the_diagnosis_in_the_training_split_of_shift_only() {
+        for preset in [Preset::Demo, Preset::Shift, Preset::Tiny, Preset::Large] {
+            let cells = cells(&drawn(&settings(preset)));
+            let count = |split, site, diagnosis| cells.get(&(split, site, diagnosis)).copied().unwrap_or_default();
+            for split in [Split::Train, Split::Val, Split::Test] {
+                let by_site = (0..4).map(|site| DIAGNOSES.map(|diagnosis| count(split, site, diagnosis)));
+                let (best, all) = by_site.fold((0, 0), |(best, all), site| {
+                    (best + site.iter().max().unwrap(), all + site.iter().sum::<usize>())
+                });
+                let accuracy = best as f64 / all as f64;
+                match (preset, split) {
+                    (Preset::Shift, Split::Train) => assert!(accuracy > 0.8, "{accuracy}"),
+                    _ => assert!((accuracy - 1.0 / 3.0).abs() < 1e-12, "{accuracy}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_subjects_is_met_and_keeps_every_group_where_it_can() {
+        for preset in [Preset::Tiny, Preset::Demo, Preset::Shift, Preset::Large] {
+            for total in [1, 7, 35, 36, 37, 60, 216, 500, 9_999] {
+                let subjects = drawn(&PhantomSettings { subjects: Some(total), ..settings(preset) });
+                assert_eq!(subjects.len(), total as usize);
+                let ids: std::collections::BTreeSet<_> = subjects.iter().map(|subject| &subject.id).collect();
+                assert_eq!(ids.len(), subjects.len());
+                if total >= 36 {
+                    assert_eq!(cells(&subjects).len(), 36, "{} of {total}", preset.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn test_per_group_changes_the_test_groups_alone() {
+        let before = cells(&drawn(&settings(Preset::Shift)));
+        let after = cells(&drawn(&PhantomSettings { test_per_group: Some(30), ..settings(Preset::Shift) }));
+        for (cell, count) in &after {
+            assert_eq!(*count, if cell.0 == Split::Test { 30 } else { before[cell] });
+        }
     }
 }
