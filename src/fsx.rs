@@ -123,6 +123,18 @@ pub fn write_bulk(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     fs::write(path, bytes).map_err(io_error(path, "write"))
 }
 
+/// Writes a new file that its owner alone may read (0600 from its first byte on); an existing one is an error.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io_error(path, "create"))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error(path, "write"))
+}
+
 /// Renames a file or folder.
 #[expect(clippy::disallowed_methods, reason = "this is the funnel")]
 pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn images_without_spacing_are_resized_and_all_their_frames_used() {
         let image = CohortStack { is_plain_image: true, rows: 300, columns: 400, phases: 1, ..CohortStack::default() };
-        let plan = decided(PreprocessWire::default(), &[image.clone()]);
+        let plan = decided(PreprocessWire::default(), std::slice::from_ref(&image));
         assert!(matches!(plan.geometry, PlanGeometry::None { height: 96, width: 128, .. }), "{:?}", plan.geometry);
         assert_eq!(plan.sample, SampleKind::Single { phase: PhaseChoice::All });
         let wire = PreprocessWire { resize: Some([48, 64]), ..PreprocessWire::default() };

@@ -1,0 +1,255 @@
+//! Label tables: `labels.csv` of the design, CSVs with other headers by a column mapping, and the M&Ms information file.
+//!
+//! Ids are text: leading zeros count. Byte-order marks, CRLF, `;` and tab as delimiters and decimal commas survive.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use regex::Regex;
+
+use super::IngestError;
+use super::image::Series;
+use crate::fsx;
+use crate::settings::ingest::LabelsSettings;
+
+/// A table of labels is small.
+const CAP_BYTES: u64 = 256 << 20;
+/// Columns with a meaning; all others become `attr_<name>`.
+const KNOWN: [&str; 11] = [
+    "patient_id", "study_uid", "file", "label", "site", "vendor", "model", "software", "sex", "age_years", "split",
+];
+/// The information file of the M&Ms challenges by its headers.
+const MNMS: [(&str, &str); 7] = [
+    ("patient_id", "External code"),
+    ("label", "Pathology"),
+    ("vendor", "VendorName"),
+    ("site", "Centre"),
+    ("sex", "Sex"),
+    ("age_years", "Age"),
+    ("attr_vendor_code", "Vendor"),
+];
+
+/// One row of a table.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LabelRow {
+    /// Which table, in the order given, and its 1-based line: how a row is named without its ids.
+    pub place: (usize, usize),
+    /// Values by our name; absent ones are unknown.
+    pub values: BTreeMap<String, String>,
+    /// Columns without a meaning of their own.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl LabelRow {
+    /// A known column's value.
+    pub fn get(&self, name: &str) -> Option<&String> {
+        self.values.get(name)
+    }
+}
+
+/// Reads a table.
+///
+/// # Errors
+/// [`IngestError::Labels`] with line and remedy.
+pub fn read(settings: &LabelsSettings, index: usize) -> Result<Vec<LabelRow>, IngestError> {
+    let text = fsx::read_text(&settings.file, CAP_BYTES)?;
+    let wrong = |line: usize, problem: String| IngestError::Labels { path: settings.file.clone(), line, problem };
+    let (headers, rows) = parse(&text).map_err(|(line, problem)| wrong(line, problem))?;
+    for (name, header) in &settings.columns {
+        if !headers.contains(header) {
+            let problem = format!("no column `{header}` for `{name}`; there are: {}", headers.join(", "));
+            return Err(wrong(1, problem));
+        }
+    }
+    let rows: Vec<LabelRow> =
+        rows.into_iter().map(|(line, cells)| row(&headers, &cells, settings, (index, line))).collect();
+    let keys = ["patient_id", "study_uid", "file"];
+    if !rows.iter().any(|row| keys.iter().any(|key| row.get(key).is_some())) {
+        let problem = format!(
+            "no column patient_id, study_uid or file; there are: {}; map one with columns = {{ patient_id = \"...\" }}",
+            headers.join(", ")
+        );
+        return Err(wrong(1, problem));
+    }
+    Ok(rows)
+}
+
+/// Rows of an M&Ms information file, or `None` when the headers are others'.
+pub fn read_mnms(path: &Path) -> Option<Vec<LabelRow>> {
+    let text = fsx::read_text(path, CAP_BYTES).ok()?;
+    let (headers, rows) = parse(&text).ok()?;
+    if !["External code", "Vendor", "Centre"].iter().all(|needed| headers.iter().any(|header| header == needed)) {
+        return None;
+    }
+    let columns = MNMS.iter().filter(|(_, header)| headers.iter().any(|found| found == header));
+    let columns = columns.map(|(name, header)| ((*name).to_owned(), (*header).to_owned())).collect();
+    let settings = LabelsSettings { file: path.to_path_buf(), columns, rewrite: Vec::new() };
+    Some(rows.into_iter().map(|(line, cells)| row(&headers, &cells, &settings, (usize::MAX, line))).collect())
+}
+
+type Parsed = (Vec<String>, Vec<(usize, Vec<String>)>);
+
+/// Headers, and cells with their 1-based lines.
+fn parse(text: &str) -> Result<Parsed, (usize, String)> {
+    let first = text.lines().next().unwrap_or_default();
+    let count = |delimiter: char| first.matches(delimiter).count();
+    let delimiter = [';', '\t'].into_iter().find(|one| count(*one) > count(',')).unwrap_or(',');
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter as u8)
+        .has_headers(false)
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| {
+            let line = error.position().map_or(0, |position| position.line());
+            (usize::try_from(line).unwrap_or(0), error.to_string())
+        })?;
+        let line = record.position().map_or(0, |position| position.line());
+        rows.push((usize::try_from(line).unwrap_or(0), record.iter().map(str::to_owned).collect::<Vec<_>>()));
+    }
+    if rows.len() < 2 {
+        return Err((1, "no rows below the header".to_owned()));
+    }
+    let (_, headers) = rows.remove(0);
+    let distinct: BTreeSet<&String> = headers.iter().filter(|header| !header.is_empty()).collect();
+    if distinct.len() < headers.iter().filter(|header| !header.is_empty()).count() {
+        return Err((1, "two columns have the same header".to_owned()));
+    }
+    Ok((headers, rows))
+}
+
+fn row(headers: &[String], cells: &[String], settings: &LabelsSettings, place: (usize, usize)) -> LabelRow {
+    let mut found = LabelRow { place, ..LabelRow::default() };
+    for (header, cell) in headers.iter().zip(cells) {
+        if header.is_empty() || cell.is_empty() {
+            continue;
+        }
+        let mapped = settings.columns.iter().find(|(_, wanted)| *wanted == header).map(|(name, _)| name.as_str());
+        let name = mapped.unwrap_or(header);
+        let mut value = cell.clone();
+        for (_, pattern, replace) in settings.rewrite.iter().filter(|(column, ..)| column == name) {
+            value = pattern.replace_all(&value, replace.as_str()).into_owned();
+        }
+        if KNOWN.contains(&name) {
+            found.values.insert(name.to_owned(), value);
+        } else {
+            found.attributes.insert(name.strip_prefix("attr_").unwrap_or(name).to_owned(), value);
+        }
+    }
+    found
+}
+
+/// Rows by what they join on.
+pub struct Joiner<'a> {
+    by_patient: BTreeMap<&'a str, Vec<usize>>,
+    by_study: BTreeMap<&'a str, Vec<usize>>,
+    by_file: Vec<(Regex, usize)>,
+    rows: &'a [LabelRow],
+    matched: BTreeSet<usize>,
+}
+
+impl<'a> Joiner<'a> {
+    /// Prepares the rows; a `file` value is a path below the source, `*` stands for any text.
+    pub fn new(rows: &'a [LabelRow]) -> Self {
+        let mut joiner = Self {
+            by_patient: BTreeMap::new(),
+            by_study: BTreeMap::new(),
+            by_file: Vec::new(),
+            rows,
+            matched: BTreeSet::new(),
+        };
+        for (index, row) in rows.iter().enumerate() {
+            if let Some(id) = row.get("patient_id") {
+                joiner.by_patient.entry(id.trim()).or_default().push(index);
+            }
+            if let Some(uid) = row.get("study_uid") {
+                joiner.by_study.entry(uid.trim()).or_default().push(index);
+            }
+            if let Some(file) = row.get("file") {
+                let pattern = regex::escape(file).replace(r"\*", ".*");
+                let whole = Regex::new(&format!("^(?:.*/)?{pattern}$"));
+                joiner.by_file.extend(whole.ok().map(|pattern| (pattern, index)));
+            }
+        }
+        joiner
+    }
+
+    /// The rows that speak of an image, in the order of the tables; each counts as matched.
+    pub fn rows_of(&mut self, series: &Series, relative: &str) -> Vec<&'a LabelRow> {
+        let mut found: BTreeSet<usize> = BTreeSet::new();
+        if let Some(id) = &series.person.patient_id {
+            found.extend(self.by_patient.get(id.as_str()).into_iter().flatten());
+        }
+        if let Some(uid) = &series.person.study_uid {
+            found.extend(self.by_study.get(uid.as_str()).into_iter().flatten());
+        }
+        found.extend(self.by_file.iter().filter(|(pattern, _)| pattern.is_match(relative)).map(|(_, index)| *index));
+        self.matched.extend(&found);
+        found.into_iter().map(|index| &self.rows[index]).collect()
+    }
+
+    /// Rows that nothing matched.
+    pub fn unmatched(&self) -> Vec<&'a LabelRow> {
+        let open = (0..self.rows.len()).filter(|index| !self.matched.contains(index));
+        open.map(|index| &self.rows[index]).collect()
+    }
+}
+
+/// A number with a decimal point or comma.
+pub fn number(text: &str) -> Option<f64> {
+    text.trim().replace(',', ".").parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+/// `M`, `F` or `O`.
+pub fn sex(text: &str) -> Option<String> {
+    match text.trim().to_lowercase().as_str() {
+        "m" | "male" => Some("M".to_owned()),
+        "f" | "female" | "w" => Some("F".to_owned()),
+        "o" | "other" => Some("O".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str, columns: &[(&str, &str)], rewrite: &[(&str, &str, &str)]) -> Result<Vec<LabelRow>, IngestError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("labels.csv");
+        fsx::write_atomic(&file, text.as_bytes()).unwrap();
+        let own = |text: &&str| (*text).to_owned();
+        let columns = columns.iter().map(|(name, header)| (own(name), own(header))).collect();
+        let rewrite = rewrite.iter().map(|(a, b, c)| (own(a), Regex::new(b).unwrap(), own(c))).collect();
+        read(&LabelsSettings { file, columns, rewrite }, 0)
+    }
+
+    #[test]
+    fn byte_order_mark_crlf_and_semicolons_survive_and_zeros_count() {
+        let rows = table("\u{feff}patient_id;label;EF\r\n007;DCM;35,5\r\n", &[], &[]).unwrap();
+        assert_eq!(rows[0].get("patient_id").unwrap(), "007");
+        assert_eq!(number(&rows[0].attributes["EF"]), Some(35.5));
+        assert_eq!(rows[0].place, (0, 2));
+    }
+
+    #[test]
+    fn the_sunnybrook_ids_are_rewritten_to_the_file_names() {
+        let rows = table(
+            "patient_id,original_id\nSCD0000101,SC-HF-I-1\nSCD0000901,SC-HF-I-10\n",
+            &[("patient_id", "original_id"), ("attr_code", "patient_id")],
+            &[("patient_id", r"-(\d)$", "-0$1")],
+        )
+        .unwrap();
+        let ids: Vec<_> = rows.iter().map(|row| row.get("patient_id").unwrap().as_str()).collect();
+        assert_eq!(ids, ["SC-HF-I-01", "SC-HF-I-10"]);
+    }
+
+    #[test]
+    fn a_table_without_a_key_column_says_what_is_there() {
+        let error = table("name,label\nx,DCM\n", &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("no column patient_id") && error.contains("name, label"), "{error}");
+        let error = table("id,label\nx,DCM\n", &[("patient_id", "code")], &[]).unwrap_err().to_string();
+        assert!(error.contains("no column `code`"), "{error}");
+    }
+}

@@ -1,0 +1,239 @@
+//! NIfTI-1 headers and volumes: 3-d and 4-d, `.nii`, `.nii.gz`, `.hdr` + `.img`; the affine as nibabel chooses it.
+//!
+//! Array index i counts columns, j rows, k slices, t phases; frame number = t x slices + k.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ndarray::{Array2, Axis, Ix2};
+use nifti::{IntoNdArray, NiftiHeader, NiftiObject, ReaderOptions};
+
+use super::image::{Format, Image, Person, Scanner, Series, Timing};
+use crate::geometry::{Affine, VolumeGeometry, add, scale};
+
+/// No cine has more voxels than this; protects from headers that lie.
+const VOXELS_CAP: u64 = 1 << 31;
+
+/// Why a NIfTI file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NiftiError {
+    /// Not readable.
+    #[error("not readable as NIfTI: {0}")]
+    Read(String),
+    /// A header field is wrong.
+    #[error("{field} is {found}, expected {expected}")]
+    Field {
+        /// NIfTI-1 header field.
+        field: &'static str,
+        /// What is there.
+        found: String,
+        /// What the format says.
+        expected: &'static str,
+    },
+}
+
+/// Sizes i, j, k, t of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    columns: u32,
+    rows: u32,
+    slices: u32,
+    phases: u32,
+}
+
+fn field(field: &'static str, found: impl ToString, expected: &'static str) -> NiftiError {
+    NiftiError::Field { field, found: found.to_string(), expected }
+}
+
+/// The nifti crate panics on some malformed headers; a bad file must not end the program.
+fn guarded<T>(read: impl FnOnce() -> Result<T, NiftiError> + std::panic::UnwindSafe) -> Result<T, NiftiError> {
+    std::panic::catch_unwind(read).unwrap_or_else(|_| Err(NiftiError::Read("malformed header".to_owned())))
+}
+
+fn size(header: &NiftiHeader) -> Result<Size, NiftiError> {
+    let dim = header.dim;
+    let count = usize::from(dim[0]);
+    if !(2..=7).contains(&count) {
+        return Err(field("dim[0]", dim[0], "2 to 4 axes"));
+    }
+    if dim[5..].iter().take(count.saturating_sub(4)).any(|more| *more > 1) {
+        return Err(field("dim", format!("{dim:?}"), "one value per voxel and at most 4 axes"));
+    }
+    let axis = |index: usize| if index <= count { u32::from(dim[index]) } else { 1 };
+    let size = Size { columns: axis(1), rows: axis(2), slices: axis(3), phases: axis(4) };
+    let voxels = [size.columns, size.rows, size.slices, size.phases].iter().map(|axis| u64::from(*axis));
+    match voxels.product::<u64>() {
+        0 => Err(field("dim", format!("{dim:?}"), "sizes above 0")),
+        voxels if voxels > VOXELS_CAP => Err(field("dim", format!("{dim:?}"), "at most 2^31 voxels")),
+        _ => Ok(size),
+    }
+}
+
+/// Voxel index to RAS mm: sform if its code is set, else qform, else the spacings alone (nibabel's `get_best_affine`).
+fn affine(header: &NiftiHeader, size: Size) -> Option<Affine> {
+    let wide = |row: [f32; 4]| row.map(f64::from);
+    if header.sform_code > 0 {
+        return Some([wide(header.srow_x), wide(header.srow_y), wide(header.srow_z)]);
+    }
+    let spacing: Vec<f64> = header.pixdim[1..4].iter().map(|value| f64::from(value.abs())).collect();
+    if header.qform_code > 0 {
+        return quaternion_affine(header, &spacing);
+    }
+    // nibabel's base affine: x flipped, centred on the volume.
+    let half = |count: u32, spacing: f64| -(f64::from(count) - 1.0) / 2.0 * spacing;
+    Some([
+        [-spacing[0], 0.0, 0.0, -half(size.columns, spacing[0])],
+        [0.0, spacing[1], 0.0, half(size.rows, spacing[1])],
+        [0.0, 0.0, spacing[2], half(size.slices, spacing[2])],
+    ])
+}
+
+/// NIfTI-1 method 2: rotation from the quaternion (b, c, d), qfac in pixdim[0].
+fn quaternion_affine(header: &NiftiHeader, spacing: &[f64]) -> Option<Affine> {
+    let [b, c, d] = [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from);
+    let square = 1.0 - (b * b + c * c + d * d);
+    if !square.is_finite() || square < -1e-6 {
+        return None;
+    }
+    let a = square.max(0.0).sqrt();
+    let qfac = if header.pixdim[0] < 0.0 { -1.0 } else { 1.0 };
+    let rotation = [
+        [a * a + b * b - c * c - d * d, 2.0 * (b * c - a * d), 2.0 * (b * d + a * c)],
+        [2.0 * (b * c + a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d - a * b)],
+        [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - c * c - b * b],
+    ];
+    let offset = [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from);
+    let row = |axis: usize| {
+        let [x, y, z] = rotation[axis];
+        [x * spacing[0], y * spacing[1], z * spacing[2] * qfac, offset[axis]]
+    };
+    Some([row(0), row(1), row(2)])
+}
+
+/// Milliseconds of one step along the time axis; `None` when its unit is unknown.
+fn step_ms(header: &NiftiHeader) -> Option<f64> {
+    let step = f64::from(header.pixdim[4]);
+    let unit_ms = match header.xyzt_units & 0x38 {
+        8 => 1000.0,
+        16 => 1.0,
+        24 => 0.001,
+        _ => return None,
+    };
+    (step.is_finite() && step > 0.0).then_some(step * unit_ms)
+}
+
+fn is_gzip(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
+}
+
+/// File name without its NIfTI endings.
+pub fn stem(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut stem = name.as_str();
+    for ending in [".gz", ".nii", ".hdr"] {
+        stem = stem.strip_suffix(ending).unwrap_or(stem);
+    }
+    stem.to_owned()
+}
+
+/// The patient of a file: its folder where the name begins with the folder's (M&Ms, ACDC), else the name up to the first `_`.
+fn patient(path: &Path) -> String {
+    let stem = stem(path);
+    let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    match folder {
+        Some(folder) if stem.contains(&folder) => folder,
+        _ => stem.split('_').next().unwrap_or(&stem).to_owned(),
+    }
+}
+
+/// The images of a NIfTI file.
+///
+/// # Errors
+/// [`NiftiError`], which becomes a `rejected` row.
+pub fn read(path: &Path, file: usize) -> Result<Vec<Image>, NiftiError> {
+    let owned = path.to_path_buf();
+    let header = guarded(move || NiftiHeader::from_file(&owned).map_err(|error| NiftiError::Read(error.to_string())))?;
+    let size = size(&header)?;
+    let geometry = affine(&header, size).as_ref().and_then(VolumeGeometry::from_affine);
+    let Some(geometry) = geometry else {
+        return Err(field("affine", "degenerate", "perpendicular axes with positive spacings"));
+    };
+    let thickness = f64::from(header.pixdim[3].abs());
+    let stem = stem(path);
+    let series = Arc::new(Series {
+        format: Format::Nifti,
+        person: Person {
+            patient_id: Some(patient(path)),
+            folder: path.parent().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default(),
+            ..Person::default()
+        },
+        scanner: Scanner::default(),
+        series_uid: stem.clone(),
+        series_number: 0,
+        frame_of_reference: String::new(),
+        description: stem.to_lowercase(),
+        contrast: String::new(),
+        phases_expected: i32::try_from(size.phases).ok(),
+        slice_thickness_mm: (thickness > 0.0 && size.slices == 1).then_some(thickness),
+        label: None,
+        split: None,
+    });
+    let step = step_ms(&header);
+    let mut images = Vec::new();
+    for phase in 0..size.phases {
+        for slice in 0..size.slices {
+            images.push(Image {
+                file,
+                frame: i32::try_from(phase * size.slices + slice).unwrap_or(i32::MAX),
+                instance: stem.clone(),
+                rows: size.rows,
+                columns: size.columns,
+                plane: Some(geometry.plane),
+                position: Some(add(geometry.first_position, scale(geometry.slice_step, f64::from(slice)))),
+                timing: Timing {
+                    trigger_time_ms: step.filter(|_| size.phases > 1).map(|step| step * f64::from(phase)),
+                    temporal_position: Some(i64::from(phase)),
+                    instance_number: Some(i64::from(phase)),
+                    ..Timing::default()
+                },
+                series: Arc::clone(&series),
+            });
+        }
+    }
+    Ok(images)
+}
+
+/// The pixels of frames, `[rows, columns]`, scaled by scl_slope and scl_inter.
+///
+/// # Errors
+/// [`NiftiError`] when the file cannot be read or a frame is not in it.
+pub fn pixels(path: &Path, frames: &[i32]) -> Result<Vec<Array2<f32>>, NiftiError> {
+    let (owned, frames) = (path.to_path_buf(), frames.to_vec());
+    guarded(move || {
+        let read = |error: nifti::NiftiError| NiftiError::Read(error.to_string());
+        let size = size(&NiftiHeader::from_file(&owned).map_err(read)?)?;
+        let volume = ReaderOptions::new().read_file(&owned).map_err(read)?.into_volume();
+        let array = volume.into_ndarray::<f32>().map_err(read)?;
+        let wanted = [size.columns, size.rows, size.slices, size.phases].map(|axis| axis as usize);
+        let array = array.into_shape_with_order(wanted).or_else(|error| {
+            // The crate may keep trailing axes of size 1, or drop none: the number of voxels decides.
+            Err(NiftiError::Read(error.to_string()))
+        })?;
+        let slice_of = |frame: i32| -> Result<Array2<f32>, NiftiError> {
+            let frame = usize::try_from(frame).ok().filter(|frame| *frame < wanted[2] * wanted[3]);
+            let frame = frame.ok_or_else(|| field("frame", "outside", "a frame of the file"))?;
+            let phase = array.index_axis(Axis(3), frame / wanted[2]);
+            let plane = phase.index_axis(Axis(2), frame % wanted[2]);
+            let plane = plane.into_dimensionality::<Ix2>().map_err(|error| NiftiError::Read(error.to_string()))?;
+            Ok(plane.t().as_standard_layout().into_owned())
+        };
+        frames.iter().map(|frame| slice_of(*frame)).collect()
+    })
+}
+
+/// Whether a file's name says that it is NIfTI. `.img` is the other half of `.hdr`.
+pub fn is_nifti(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let name = if is_gzip(path) { name.trim_end_matches(".gz") } else { name.as_str() };
+    name.ends_with(".nii") || name.ends_with(".hdr")
+}

@@ -1,0 +1,111 @@
+//! View and kind of a stack: geometry and timing first, the description second.
+//!
+//! The long axis of the left ventricle points left, anterior and inferior from base to apex; patients differ by some 20 degrees. A
+//! plane across it is a short axis; planes along it are told apart by their angle around it, unless the description names one.
+
+use crate::geometry::{Vector, cross, dot, scale, subtract, unit};
+
+/// Mean direction from base to apex in LPS.
+const LONG_AXIS: Vector = [0.66, -0.52, -0.54];
+/// Largest angle between a short-axis stack's normal and the mean long axis, degrees.
+const SHORT_AXIS_DEG: f64 = 45.0;
+/// A plane whose normal is this close to a body axis was not angled to the heart, degrees.
+const CARDINAL_DEG: f64 = 5.0;
+/// Angle around the long axis from the four-chamber plane's normal, degrees: below is 4ch, above the other is 2ch.
+const FOUR_CHAMBER_DEG: f64 = 35.0;
+const TWO_CHAMBER_DEG: f64 = 65.0;
+
+/// What the classification looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// Whether several cardiac phases were acquired.
+    pub is_cine: bool,
+    /// Whole positions.
+    pub slices: usize,
+    /// row x column, LPS; `None` without geometry.
+    pub normal: Option<Vector>,
+    /// Lower-case descriptions.
+    pub description: &'a str,
+}
+
+fn angle_deg(a: Vector, b: Vector) -> f64 {
+    dot(a, b).abs().clamp(0.0, 1.0).acos().to_degrees()
+}
+
+fn names(description: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| description.contains(word))
+}
+
+/// `sax`, `2ch`, `3ch`, `4ch`, `scout` or `other`.
+pub fn view(evidence: &Evidence<'_>) -> &'static str {
+    let Evidence { is_cine, normal, description, .. } = *evidence;
+    let (Some(normal), Some(axis)) = (normal, unit(LONG_AXIS)) else { return "other" };
+    let cardinal = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    let is_cardinal = cardinal.iter().any(|body| angle_deg(normal, *body) < CARDINAL_DEG);
+    let says_scout = names(description, &["scout", "loc", "survey", "3-pl", "3pl", "3 pl", "haste"]);
+    if !is_cine && (says_scout || is_cardinal) {
+        return "scout";
+    }
+    let from_axis = angle_deg(normal, axis);
+    let says_short = names(description, &["sax", "short", "_sa", " sa", "sa_"]);
+    let says_long = named_long_axis(description);
+    if from_axis <= SHORT_AXIS_DEG && (says_long.is_none() || evidence.slices > 2) {
+        return "sax";
+    }
+    if is_cardinal && !says_short {
+        return "other";
+    }
+    if says_short && says_long.is_none() && from_axis < 60.0 {
+        return "sax";
+    }
+    if !is_cine {
+        return "other";
+    }
+    says_long.unwrap_or_else(|| long_axis(normal, axis))
+}
+
+fn named_long_axis(description: &str) -> Option<&'static str> {
+    let tables: [(&'static str, &[&str]); 3] = [
+        ("2ch", &["2ch", "2 ch", "2-ch", "two chamber", "vla"]),
+        ("3ch", &["3ch", "3 ch", "3-ch", "three chamber", "lvot"]),
+        ("4ch", &["4ch", "4 ch", "4-ch", "four chamber", "hla"]),
+    ];
+    tables.into_iter().find(|(_, words)| names(description, words)).map(|(view, _)| view)
+}
+
+/// By the angle around the long axis: the four-chamber plane's normal is the one closest to the feet-head direction.
+fn long_axis(normal: Vector, axis: Vector) -> &'static str {
+    let across = |vector: Vector| unit(subtract(vector, scale(axis, dot(vector, axis))));
+    let (Some(four), Some(own)) = (across([0.0, 0.0, 1.0]), across(normal)) else { return "other" };
+    let around = dot(own, cross(axis, four)).abs().atan2(dot(own, four).abs()).to_degrees();
+    if around < FOUR_CHAMBER_DEG {
+        "4ch"
+    } else if around > TWO_CHAMBER_DEG {
+        "2ch"
+    } else {
+        "3ch"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(is_cine: bool, slices: usize, normal: Vector, description: &str) -> Evidence<'_> {
+        Evidence { is_cine, slices, normal: unit(normal), description }
+    }
+
+    #[test]
+    fn geometry_decides_between_short_and_long_axis() {
+        assert_eq!(view(&evidence(true, 9, [0.7, -0.5, -0.5], "")), "sax");
+        assert_eq!(view(&evidence(true, 9, [-0.7, 0.5, 0.5], "cine")), "sax");
+        assert_eq!(view(&evidence(true, 1, [0.5, -0.1, 0.86], "")), "4ch");
+        assert_eq!(view(&evidence(true, 1, [0.6, 0.8, 0.05], "cine_2ch")), "2ch");
+    }
+
+    #[test]
+    fn unangled_or_named_static_planes_are_scouts() {
+        assert_eq!(view(&evidence(false, 5, [0.0, 0.0, 1.0], "")), "scout");
+        assert_eq!(view(&evidence(false, 1, [0.7, -0.5, -0.5], "localizer")), "scout");
+    }
+}
