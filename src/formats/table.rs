@@ -243,6 +243,14 @@ impl Table {
         int32_list, required_int32_list, Int32List, Vec<i32>, "list<int32>";
     }
 
+    /// The value of a column (by position) and row as CSV text; null is empty.
+    ///
+    /// # Panics
+    /// When there is no such column or row: a caller's bug.
+    pub fn cell(&self, column: usize, row: usize) -> String {
+        self.columns[column].1.csv_cell(row)
+    }
+
     /// Writes the table as Parquet, atomically; equal tables give equal bytes.
     pub fn write_parquet(&self, path: &Path) -> Result<(), TableError> {
         let parquet = |source| TableError::Parquet { path: path.to_path_buf(), source };

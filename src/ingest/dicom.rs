@@ -1,9 +1,11 @@
 //! DICOM headers, single- and multi-frame, read up to the pixel data. A missing optional attribute is unknown, a malformed one is
 //! an error that names it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use dicom::core::header::HasLength;
 use dicom::core::{DataDictionary, Tag};
 use dicom::dictionary_std::{StandardDataDictionary, tags, uids};
 use dicom::object::{FileDicomObject, InMemDicomObject, OpenFileOptions};
@@ -13,6 +15,8 @@ use super::ledger::Verdict;
 use super::privacy::allowed;
 use crate::geometry::{Plane, Vector};
 
+/// Retired, and still met.
+const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 /// No scanner makes more frames in one file.
 const FRAMES_CAP: i64 = 100_000;
 
@@ -36,6 +40,17 @@ pub enum DicomError {
         /// What the standard says.
         expected: &'static str,
     },
+}
+
+impl DicomError {
+    /// The ledger's reason.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "not-dicom",
+            Self::Attribute { tag, .. } if *tag == tags::PIXEL_DATA => "truncated-pixels",
+            Self::Attribute { .. } => "malformed",
+        }
+    }
 }
 
 fn keyword(tag: Tag) -> String {
@@ -102,7 +117,7 @@ pub fn read(path: &Path, file: usize, bytes: u64) -> Result<Result<Vec<Image>, V
     if !(1..=FRAMES_CAP).contains(&frames) {
         return Err(malformed(tags::NUMBER_OF_FRAMES, frames.to_string(), "1 to 100000"));
     }
-    check_length(&object, path, [u64::from(rows), u64::from(columns), frames.unsigned_abs()], bytes)?;
+    check_length(&object, [u64::from(rows), u64::from(columns), frames.unsigned_abs()], bytes)?;
     let series = Arc::new(series(&object, path)?);
     let instance = text(&object, tags::SOP_INSTANCE_UID).unwrap_or_else(|| path.to_string_lossy().into_owned());
     let image = |frame: i64, plane, position, timing| Image {
@@ -168,7 +183,10 @@ fn unwanted(object: &FileDicomObject<Item>) -> Option<Verdict> {
         return Some(Verdict::skipped("not-mr", &format!("modality {shown}, not MR")));
     }
     if object.element_opt(tags::ROWS).ok().flatten().is_none() {
-        return Some(Verdict::skipped("not-an-image", "a DICOM object without pixels (report, presentation state, ...)"));
+        return Some(Verdict::skipped(
+            "not-an-image",
+            "a DICOM object without pixels (report, presentation state, ...)",
+        ));
     }
     if text(object, tags::BURNED_IN_ANNOTATION).as_deref() == Some("YES") {
         let message = "text is burned into the pixels (BurnedInAnnotation YES): it may name the patient";
@@ -184,26 +202,21 @@ fn unwanted(object: &FileDicomObject<Item>) -> Option<Verdict> {
 /// A native file must be at least as long as its pixels; the exact length is checked when they are read.
 fn check_length(
     object: &FileDicomObject<Item>,
-    path: &Path,
     [rows, columns, frames]: [u64; 3],
     bytes: u64,
 ) -> Result<(), DicomError> {
     let syntax = object.meta().transfer_syntax().trim_matches('\0');
-    let native = [
-        uids::IMPLICIT_VR_LITTLE_ENDIAN,
-        uids::EXPLICIT_VR_LITTLE_ENDIAN,
-        uids::EXPLICIT_VR_BIG_ENDIAN_RETIRED,
-    ];
+    let native = [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN];
     if !native.contains(&syntax) {
         return Ok(());
     }
     let allocated = integer(object, tags::BITS_ALLOCATED)?.unwrap_or(16).unsigned_abs();
-    let needed = rows.checked_mul(columns).and_then(|n| n.checked_mul(frames)).and_then(|n| n.checked_mul(allocated / 8));
+    let needed =
+        rows.checked_mul(columns).and_then(|n| n.checked_mul(frames)).and_then(|n| n.checked_mul(allocated / 8));
     match needed {
         Some(needed) if needed <= bytes => Ok(()),
         _ => {
-            let shown = path.extension().map_or(String::new(), |_| String::new());
-            let found = format!("cut off{shown}: the file has {bytes} bytes");
+            let found = format!("cut off: the file has {bytes} bytes");
             Err(malformed(tags::PIXEL_DATA, found, "rows x columns x frames x bytes per pixel"))
         }
     }
@@ -227,7 +240,9 @@ fn position(values: Option<Vec<f64>>) -> Result<Option<Vector>, DicomError> {
 /// Date and time as one number: only its order matters.
 fn acquired(item: &Item) -> Option<f64> {
     let digits = |text: String| text.chars().filter(|one| one.is_ascii_digit() || *one == '.').collect::<String>();
-    if let Some(moment) = text(item, tags::ACQUISITION_DATE_TIME).or_else(|| text(item, tags::FRAME_ACQUISITION_DATE_TIME)) {
+    if let Some(moment) =
+        text(item, tags::ACQUISITION_DATE_TIME).or_else(|| text(item, tags::FRAME_ACQUISITION_DATE_TIME))
+    {
         return digits(moment.split(['+', '-']).next().unwrap_or_default().to_owned()).parse().ok();
     }
     let time = text(item, tags::ACQUISITION_TIME).or_else(|| text(item, tags::CONTENT_TIME))?;
@@ -309,6 +324,7 @@ fn series(object: &FileDicomObject<Item>, path: &Path) -> Result<Series, DicomEr
         slice_thickness_mm: thickness.filter(|thickness| *thickness > 0.0),
         label: None,
         split: None,
+        attributes: BTreeMap::new(),
         person,
         scanner,
     })

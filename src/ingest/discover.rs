@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::IngestError;
-use crate::fsx;
 
 /// Folders nested deeper than this are no export of a scanner.
 const DEPTH_CAP: usize = 64;
@@ -18,8 +17,12 @@ pub struct Found {
     pub path: PathBuf,
     /// Path below the source, with `/`: what patterns are matched against.
     pub relative: String,
+    /// Index of the source that holds it.
+    pub source: usize,
     /// Size.
     pub bytes: u64,
+    /// When it was last changed, ns since 1970; 0 where unknown.
+    pub modified_ns: u128,
     /// Why it cannot even be looked at.
     pub problem: Option<String>,
 }
@@ -31,7 +34,7 @@ pub struct Found {
 pub fn discover(sources: &[PathBuf]) -> Result<Vec<Found>, IngestError> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
-    for source in sources {
+    for (index, source) in sources.iter().enumerate() {
         if !source.exists() {
             return Err(IngestError::Source { path: source.clone() });
         }
@@ -41,7 +44,7 @@ pub fn discover(sources: &[PathBuf]) -> Result<Vec<Found>, IngestError> {
                     // A file reached by two names or links is one file.
                     let real = entry.path().canonicalize().unwrap_or_else(|_| entry.path().to_path_buf());
                     if seen.insert(real) {
-                        found.push(file(entry.path(), source));
+                        found.push(file(&entry, source, index));
                     }
                 }
                 Ok(_) => {}
@@ -49,8 +52,17 @@ pub fn discover(sources: &[PathBuf]) -> Result<Vec<Found>, IngestError> {
                     // A folder that leads back to itself holds nothing new.
                     if error.loop_ancestor().is_none() {
                         let path = error.path().unwrap_or(source).to_path_buf();
-                        let problem = Some(error.to_string());
-                        found.push(Found { relative: relative(&path, source), path, bytes: 0, problem });
+                        // walkdir's own text repeats the path, which may name a patient.
+                        let problem = error.io_error().map(|error| error.kind().to_string());
+                        let problem = Some(problem.unwrap_or_else(|| "cannot be listed".to_owned()));
+                        found.push(Found {
+                            relative: relative(&path, source),
+                            path,
+                            source: index,
+                            bytes: 0,
+                            modified_ns: 0,
+                            problem,
+                        });
                     }
                 }
             }
@@ -69,15 +81,25 @@ fn relative(path: &Path, source: &Path) -> String {
     shown.to_string_lossy().into_owned()
 }
 
-fn file(path: &Path, source: &Path) -> Found {
-    let size = fsx::size_bytes(path);
-    let problem = size.as_ref().err().map(ToString::to_string);
-    Found { path: path.to_path_buf(), relative: relative(path, source), bytes: size.unwrap_or(0), problem }
+fn file(entry: &walkdir::DirEntry, source: &Path, index: usize) -> Found {
+    let path = entry.path();
+    let metadata = entry.metadata().ok();
+    let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+    let modified = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    Found {
+        path: path.to_path_buf(),
+        relative: relative(path, source),
+        source: index,
+        bytes: metadata.as_ref().map_or(0, std::fs::Metadata::len),
+        modified_ns: modified.map_or(0, |elapsed| elapsed.as_nanos()),
+        problem: metadata.is_none().then(|| "cannot be looked at".to_owned()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fsx;
 
     #[test]
     fn links_that_lead_back_are_walked_once() {

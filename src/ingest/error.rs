@@ -24,7 +24,10 @@ pub enum IngestError {
         paths: Vec<PathBuf>,
     },
     /// Files, but no image among them.
-    #[error("none of {files} files in {} is an image that can be used: {reasons}; `groupdistil inspect` lists them", shown(paths))]
+    #[error(
+        "none of {files} files in {} is an image that can be used: {reasons}; `groupdistil inspect` lists them",
+        shown(paths)
+    )]
     NoImages {
         /// The sources.
         paths: Vec<PathBuf>,
@@ -44,20 +47,14 @@ pub enum IngestError {
         problem: String,
     },
     /// The tables were read, but no row speaks of any scan.
-    #[error("labels match nobody: none of {rows} label rows fits one of {subjects} subjects; compare the ids (leading zeros count) or give rewrite rules in [[ingest.labels]]")]
+    #[error(
+        "labels match nobody: none of {rows} label rows fits one of {subjects} subjects; compare the ids (leading zeros count) or give rewrite rules in [[ingest.labels]]"
+    )]
     NoMatch {
         /// Label rows.
         rows: usize,
         /// Subjects.
         subjects: usize,
-    },
-    /// All labelled stacks have one class.
-    #[error("all {stacks} labelled stacks have the label `{label}`: a classifier needs two classes")]
-    OneClass {
-        /// Labelled stacks.
-        stacks: usize,
-        /// The class.
-        label: String,
     },
     /// A `group_by` key that no stack has.
     #[error("group-by `{key}` is neither {known} nor a column of the label tables")]
@@ -75,6 +72,15 @@ pub enum IngestError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The crosswalk would replace another file.
+    #[error("`{}` is there and is no crosswalk of groupdistil, or cannot be written; give another --crosswalk", path.display())]
+    Crosswalk {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The settings cannot be written down.
+    #[error("the settings cannot be written as TOML")]
+    Settings(#[from] toml::ser::Error),
     /// The user asked to stop.
     #[error("interrupted before the cohort was written; run the same command again")]
     Interrupted,
@@ -96,7 +102,9 @@ fn shown(paths: &[PathBuf]) -> String {
 impl Classify for IngestError {
     fn kind(&self) -> FailureKind {
         match self {
-            Self::Labels { .. } | Self::GroupKey { .. } | Self::Key { .. } => FailureKind::Usage,
+            Self::Labels { .. } | Self::GroupKey { .. } | Self::Key { .. } | Self::Crosswalk { .. } => {
+                FailureKind::Usage
+            }
             Self::Interrupted => FailureKind::Interrupted,
             Self::OutDir(error) => error.kind(),
             _ => FailureKind::Unusable,

@@ -72,7 +72,8 @@ fn value(stack: &StackRow, key: &str) -> String {
 }
 
 /// Keys that `--group-by` takes besides `attr_<name>`.
-pub const GROUP_KEYS: [&str; 8] = ["vendor", "site", "model", "station", "software", "sex", "label", "field_strength_t"];
+pub const GROUP_KEYS: [&str; 8] =
+    ["vendor", "site", "model", "station", "software", "sex", "label", "field_strength_t"];
 
 /// Sets `acquisition_group` and `group` of a stack.
 pub fn set_groups(stack: &mut StackRow, group_by: &[String]) {
@@ -81,7 +82,8 @@ pub fn set_groups(stack: &mut StackRow, group_by: &[String]) {
         .filter(|key| *key != "label")
         .map(|key| format!("{}={}", key.strip_prefix("attr_").unwrap_or(key), value(stack, key)))
         .collect();
-    stack.acquisition_group = pairs.join(";");
+    // Grouped by label alone, all scanners are one group.
+    stack.acquisition_group = if pairs.is_empty() { "all".to_owned() } else { pairs.join(";") };
     stack.group = if group_by.iter().any(|key| key == "label") {
         let label = format!("label={}", value(stack, "label"));
         if pairs.is_empty() { label } else { format!("{label};{}", stack.acquisition_group) }
@@ -93,10 +95,14 @@ pub fn set_groups(stack: &mut StackRow, group_by: &[String]) {
 /// Fewer subjects than this cannot be trained on and judged.
 const SMALL_GROUP_SUBJECTS: usize = 10;
 
+/// Whether preprocess selects a stack unless told otherwise: short-axis cines and plain images.
+pub fn is_for_training(stack: &StackRow) -> bool {
+    stack.source_format == "image" || (stack.view == "sax" && stack.kind == "cine")
+}
+
 /// `groups.json` over the stacks that training may use: short-axis cines and plain images.
 pub fn summarise(stacks: &[StackRow], group_by: &[String], conflicts: Vec<String>) -> GroupsJson {
-    let wanted = |stack: &&StackRow| stack.source_format == "image" || (stack.view == "sax" && stack.kind == "cine");
-    let counted: Vec<&StackRow> = stacks.iter().filter(wanted).collect();
+    let counted: Vec<&StackRow> = stacks.iter().filter(|stack| is_for_training(stack)).collect();
     let groups = counts(&counted, |stack| &stack.group);
     let acquisition_groups = counts(&counted, |stack| &stack.acquisition_group);
     let mut warnings = conflicts;

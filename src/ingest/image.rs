@@ -1,5 +1,6 @@
 //! What ingest knows of one 2-d image, whatever file it came from. Identifiers stay inside ingest.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::geometry::{Plane, Vector};
@@ -87,8 +88,10 @@ pub struct Series {
     pub slice_thickness_mm: Option<f64>,
     /// The class, where the file's name or folder says it.
     pub label: Option<String>,
-    /// Split, where the file's folder says it.
+    /// Split, where the file's folder or sidecar says it.
     pub split: Option<String>,
+    /// What a sidecar says besides, by name without the `attr_` prefix.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// When in the cardiac cycle, and in which order it was acquired.

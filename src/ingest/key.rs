@@ -1,5 +1,6 @@
 //! The hospital's key for pseudonyms: a file of the user's choice, or one made at first use, readable by its owner alone.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::IngestError;
@@ -43,10 +44,9 @@ fn default_path() -> Result<PathBuf, IngestError> {
 }
 
 fn create(path: &Path) -> Result<(), IngestError> {
-    use rand::TryRng;
+    let random = Path::new("/dev/urandom");
     let mut key = [0_u8; KEY_BYTES];
-    let failed = |_| IngestError::Key { path: path.to_path_buf(), problem: "the system gives no random numbers" };
-    rand::rngs::SysRng.try_fill_bytes(&mut key).map_err(failed)?;
+    fsx::open(random)?.read_exact(&mut key).map_err(fsx::io_error(random, "read"))?;
     if let Some(folder) = path.parent() {
         fsx::create_folder(folder)?;
     }

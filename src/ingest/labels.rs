@@ -14,10 +14,11 @@ use crate::settings::ingest::LabelsSettings;
 
 /// A table of labels is small.
 const CAP_BYTES: u64 = 256 << 20;
+/// Table index of rows that were found among the scans.
+pub const SIDECAR: usize = usize::MAX;
 /// Columns with a meaning; all others become `attr_<name>`.
-const KNOWN: [&str; 11] = [
-    "patient_id", "study_uid", "file", "label", "site", "vendor", "model", "software", "sex", "age_years", "split",
-];
+const KNOWN: [&str; 11] =
+    ["patient_id", "study_uid", "file", "label", "site", "vendor", "model", "software", "sex", "age_years", "split"];
 /// The information file of the M&Ms challenges by its headers.
 const MNMS: [(&str, &str); 7] = [
     ("patient_id", "External code"),
@@ -84,7 +85,7 @@ pub fn read_mnms(path: &Path) -> Option<Vec<LabelRow>> {
     let columns = MNMS.iter().filter(|(_, header)| headers.iter().any(|found| found == header));
     let columns = columns.map(|(name, header)| ((*name).to_owned(), (*header).to_owned())).collect();
     let settings = LabelsSettings { file: path.to_path_buf(), columns, rewrite: Vec::new() };
-    Some(rows.into_iter().map(|(line, cells)| row(&headers, &cells, &settings, (usize::MAX, line))).collect())
+    Some(rows.into_iter().map(|(line, cells)| row(&headers, &cells, &settings, (SIDECAR, line))).collect())
 }
 
 type Parsed = (Vec<String>, Vec<(usize, Vec<String>)>);
@@ -126,6 +127,10 @@ fn row(headers: &[String], cells: &[String], settings: &LabelsSettings, place: (
             continue;
         }
         let mapped = settings.columns.iter().find(|(_, wanted)| *wanted == header).map(|(name, _)| name.as_str());
+        // A header of our own name gives way to the column that is mapped to it.
+        if (mapped.is_none() && settings.columns.contains_key(header)) || (mapped.is_none() && identifies(header)) {
+            continue;
+        }
         let name = mapped.unwrap_or(header);
         let mut value = cell.clone();
         for (_, pattern, replace) in settings.rewrite.iter().filter(|(column, ..)| column == name) {
@@ -140,22 +145,66 @@ fn row(headers: &[String], cells: &[String], settings: &LabelsSettings, place: (
     found
 }
 
+/// Headers that would carry an identity into `attr_` columns; they are dropped unless mapped on purpose.
+fn identifies(header: &str) -> bool {
+    let plain: String = header.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+    let words = ["name", "birth", "dob", "accession", "mrn", "uid", "address", "phone", "path", "filename", "ssn"];
+    !KNOWN.contains(&header) && words.iter().any(|word| plain.contains(word)) && plain != "vendorname"
+}
+
+/// How closely a row speaks of an image; rows of sidecars come after all rows of label tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Nearness {
+    is_sidecar: bool,
+    /// 0 file, 1 study, 2 patient.
+    key: u8,
+}
+
+/// The rows that speak of one image, nearest first.
+#[derive(Debug, Clone, Default)]
+pub struct Matches<'a> {
+    rows: Vec<(Nearness, &'a LabelRow)>,
+}
+
+impl<'a> Matches<'a> {
+    /// The nearest value of a known column.
+    pub fn get(&self, name: &str) -> Option<&'a String> {
+        self.rows.iter().find_map(|(_, row)| row.get(name))
+    }
+
+    /// The nearest value of every attribute.
+    pub fn attributes(&self) -> BTreeMap<String, String> {
+        let pairs = self.rows.iter().rev().flat_map(|(_, row)| &row.attributes);
+        pairs.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Two rows, equally near, that give different labels.
+    pub fn contradiction(&self) -> Option<(&'a LabelRow, &'a LabelRow)> {
+        let (nearness, first) = self.rows.iter().find(|(_, row)| row.get("label").is_some())?;
+        let others = self.rows.iter().filter(|(other, _)| other == nearness).map(|(_, row)| *row);
+        let differs = |row: &&LabelRow| row.get("label").is_some_and(|label| Some(label) != first.get("label"));
+        others.into_iter().find(differs).map(|row| (*first, row))
+    }
+}
+
 /// Rows by what they join on.
 pub struct Joiner<'a> {
     by_patient: BTreeMap<&'a str, Vec<usize>>,
     by_study: BTreeMap<&'a str, Vec<usize>>,
-    by_file: Vec<(Regex, usize)>,
+    by_file: BTreeMap<&'a str, Vec<usize>>,
+    by_pattern: Vec<(Regex, usize)>,
     rows: &'a [LabelRow],
     matched: BTreeSet<usize>,
 }
 
 impl<'a> Joiner<'a> {
-    /// Prepares the rows; a `file` value is a path below the source, `*` stands for any text.
+    /// Prepares the rows; a `file` value is a path below the source or its end, `*` stands for any text.
     pub fn new(rows: &'a [LabelRow]) -> Self {
         let mut joiner = Self {
             by_patient: BTreeMap::new(),
             by_study: BTreeMap::new(),
-            by_file: Vec::new(),
+            by_file: BTreeMap::new(),
+            by_pattern: Vec::new(),
             rows,
             matched: BTreeSet::new(),
         };
@@ -166,33 +215,50 @@ impl<'a> Joiner<'a> {
             if let Some(uid) = row.get("study_uid") {
                 joiner.by_study.entry(uid.trim()).or_default().push(index);
             }
-            if let Some(file) = row.get("file") {
-                let pattern = regex::escape(file).replace(r"\*", ".*");
-                let whole = Regex::new(&format!("^(?:.*/)?{pattern}$"));
-                joiner.by_file.extend(whole.ok().map(|pattern| (pattern, index)));
+            match row.get("file") {
+                Some(file) if file.contains('*') => {
+                    let pattern = regex::escape(file).replace(r"\*", ".*");
+                    let whole = Regex::new(&format!("^(?:.*/)?{pattern}$"));
+                    joiner.by_pattern.extend(whole.ok().map(|pattern| (pattern, index)));
+                }
+                Some(file) => joiner.by_file.entry(file).or_default().push(index),
+                None => {}
             }
         }
         joiner
     }
 
-    /// The rows that speak of an image, in the order of the tables; each counts as matched.
-    pub fn rows_of(&mut self, series: &Series, relative: &str) -> Vec<&'a LabelRow> {
-        let mut found: BTreeSet<usize> = BTreeSet::new();
-        if let Some(id) = &series.person.patient_id {
-            found.extend(self.by_patient.get(id.as_str()).into_iter().flatten());
-        }
-        if let Some(uid) = &series.person.study_uid {
-            found.extend(self.by_study.get(uid.as_str()).into_iter().flatten());
-        }
-        found.extend(self.by_file.iter().filter(|(pattern, _)| pattern.is_match(relative)).map(|(_, index)| *index));
-        self.matched.extend(&found);
-        found.into_iter().map(|index| &self.rows[index]).collect()
+    /// The rows that speak of an image; each counts as matched.
+    pub fn rows_of(&mut self, series: &Series, relative: &str) -> Matches<'a> {
+        let mut found: BTreeMap<usize, u8> = BTreeMap::new();
+        let mut add = |index: &usize, key: u8| {
+            let known = found.entry(*index).or_insert(key);
+            *known = key.min(*known);
+        };
+        let ends = std::iter::once(relative).chain(relative.match_indices('/').map(|(at, _)| &relative[at + 1..]));
+        ends.filter_map(|end| self.by_file.get(end)).flatten().for_each(|index| add(index, 0));
+        let fits = self.by_pattern.iter().filter(|(pattern, _)| pattern.is_match(relative));
+        fits.for_each(|(_, index)| add(index, 0));
+        let study = series.person.study_uid.as_ref().and_then(|uid| self.by_study.get(uid.as_str()));
+        study.into_iter().flatten().for_each(|index| add(index, 1));
+        let patient = series.person.patient_id.as_ref().and_then(|id| self.by_patient.get(id.trim()));
+        patient.into_iter().flatten().for_each(|index| add(index, 2));
+        self.matched.extend(found.keys());
+        let nearness = |index: usize, key| Nearness { is_sidecar: self.rows[index].place.0 == SIDECAR, key };
+        let mut rows: Vec<_> = found.into_iter().map(|(index, key)| (nearness(index, key), index)).collect();
+        rows.sort();
+        Matches { rows: rows.into_iter().map(|(nearness, index)| (nearness, &self.rows[index])).collect() }
     }
 
-    /// Rows that nothing matched.
+    /// How many rows spoke of some image.
+    pub fn matched(&self) -> usize {
+        self.matched.iter().filter(|index| self.rows[**index].place.0 != SIDECAR).count()
+    }
+
+    /// Rows of label tables that spoke of no image.
     pub fn unmatched(&self) -> Vec<&'a LabelRow> {
         let open = (0..self.rows.len()).filter(|index| !self.matched.contains(index));
-        open.map(|index| &self.rows[index]).collect()
+        open.map(|index| &self.rows[index]).filter(|row| row.place.0 != SIDECAR).collect()
     }
 }
 
@@ -215,7 +281,11 @@ pub fn sex(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn table(text: &str, columns: &[(&str, &str)], rewrite: &[(&str, &str, &str)]) -> Result<Vec<LabelRow>, IngestError> {
+    fn table(
+        text: &str,
+        columns: &[(&str, &str)],
+        rewrite: &[(&str, &str, &str)],
+    ) -> Result<Vec<LabelRow>, IngestError> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("labels.csv");
         fsx::write_atomic(&file, text.as_bytes()).unwrap();

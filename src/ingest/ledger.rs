@@ -51,11 +51,6 @@ impl Ledger {
         }
     }
 
-    /// Whether nothing is known of a file yet.
-    pub fn is_open(&self, file: usize) -> bool {
-        self.verdicts[file].is_none()
-    }
-
     /// The rows in the order of the files, which is that of their paths.
     pub fn rows(self, found: &[Found]) -> Vec<LedgerRow> {
         let unexplained = || Verdict::rejected("not-understood", "none of the readers knows this file");

@@ -1,1 +1,33 @@
-//! `ingest`: being built.
+//! `ingest`: sources (DICOM, NIfTI, images) become a COHORT: every file explained, stacks, labels, groups (design, section 3).
+//!
+//! ```text
+//! discover -> look (headers, in parallel) -> duplicates -> labels -> people (pseudonyms) -> stacks -> rows -> COHORT
+//! ```
+//!
+//! Identifiers live in [`image::Person`] and stay inside this room; what leaves it is rows of `formats::cohort`. Pixels are read by
+//! `pixels` alone, later.
+
+mod dicom;
+mod discover;
+mod duplicates;
+mod error;
+mod groups;
+mod image;
+mod key;
+mod labels;
+mod ledger;
+mod look;
+mod nifti;
+mod people;
+mod privacy;
+mod rows;
+mod scan;
+mod stacks;
+mod view;
+mod write;
+
+pub use error::IngestError;
+pub use groups::GROUP_KEYS;
+pub use key::read_or_create as read_or_create_key;
+pub use scan::{Scan, UnmatchedLabel, scan};
+pub use write::{IngestSummary, ingest};

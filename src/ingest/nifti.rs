@@ -1,12 +1,12 @@
-//! NIfTI-1 headers and volumes: 3-d and 4-d, `.nii`, `.nii.gz`, `.hdr` + `.img`; the affine as nibabel chooses it.
+//! NIfTI-1 headers: 3-d and 4-d, `.nii`, `.nii.gz`, `.hdr` + `.img`; the affine as nibabel chooses it.
 //!
 //! Array index i counts columns, j rows, k slices, t phases; frame number = t x slices + k.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array2, Axis, Ix2};
-use nifti::{IntoNdArray, NiftiHeader, NiftiObject, ReaderOptions};
+use nifti::NiftiHeader;
 
 use super::image::{Format, Image, Person, Scanner, Series, Timing};
 use crate::geometry::{Affine, VolumeGeometry, add, scale};
@@ -30,6 +30,16 @@ pub enum NiftiError {
         /// What the format says.
         expected: &'static str,
     },
+}
+
+impl NiftiError {
+    /// The ledger's reason.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "not-nifti",
+            Self::Field { .. } => "malformed",
+        }
+    }
 }
 
 /// Sizes i, j, k, t of a volume.
@@ -61,8 +71,8 @@ fn size(header: &NiftiHeader) -> Result<Size, NiftiError> {
     }
     let axis = |index: usize| if index <= count { u32::from(dim[index]) } else { 1 };
     let size = Size { columns: axis(1), rows: axis(2), slices: axis(3), phases: axis(4) };
-    let voxels = [size.columns, size.rows, size.slices, size.phases].iter().map(|axis| u64::from(*axis));
-    match voxels.product::<u64>() {
+    let voxels = [size.columns, size.rows, size.slices, size.phases].map(u64::from);
+    match voxels.iter().product::<u64>() {
         0 => Err(field("dim", format!("{dim:?}"), "sizes above 0")),
         voxels if voxels > VOXELS_CAP => Err(field("dim", format!("{dim:?}"), "at most 2^31 voxels")),
         _ => Ok(size),
@@ -136,13 +146,19 @@ pub fn stem(path: &Path) -> String {
     stem.to_owned()
 }
 
-/// The patient of a file: its folder where the name begins with the folder's (M&Ms, ACDC), else the name up to the first `_`.
+/// The patient of a file: its folder where the name holds the folder's (M&Ms, ACDC) or holds no id of its own (`sa.nii.gz`), else
+/// the name up to the first `_` (BIDS, flat folders).
 fn patient(path: &Path) -> String {
     let stem = stem(path);
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let first = stem.split('_').next().unwrap_or(&stem);
+    let is_view = ["sa", "sax", "la", "lax", "cine", "image", "img", "volume"]
+        .iter()
+        .any(|view| first.to_lowercase().trim_end_matches(|one: char| one.is_ascii_digit()) == *view);
+    let has_id = first.len() > 2 && !is_view && first.chars().any(|one| one.is_ascii_digit()) && !first.ends_with("ch");
     match folder {
-        Some(folder) if stem.contains(&folder) => folder,
-        _ => stem.split('_').next().unwrap_or(&stem).to_owned(),
+        Some(folder) if stem.contains(&folder) || !has_id => folder,
+        _ => first.to_owned(),
     }
 }
 
@@ -150,7 +166,7 @@ fn patient(path: &Path) -> String {
 ///
 /// # Errors
 /// [`NiftiError`], which becomes a `rejected` row.
-pub fn read(path: &Path, file: usize) -> Result<Vec<Image>, NiftiError> {
+pub fn read(path: &Path, relative: &str, file: usize) -> Result<Vec<Image>, NiftiError> {
     let owned = path.to_path_buf();
     let header = guarded(move || NiftiHeader::from_file(&owned).map_err(|error| NiftiError::Read(error.to_string())))?;
     let size = size(&header)?;
@@ -168,7 +184,7 @@ pub fn read(path: &Path, file: usize) -> Result<Vec<Image>, NiftiError> {
             ..Person::default()
         },
         scanner: Scanner::default(),
-        series_uid: stem.clone(),
+        series_uid: relative.to_owned(),
         series_number: 0,
         frame_of_reference: String::new(),
         description: stem.to_lowercase(),
@@ -177,6 +193,7 @@ pub fn read(path: &Path, file: usize) -> Result<Vec<Image>, NiftiError> {
         slice_thickness_mm: (thickness > 0.0 && size.slices == 1).then_some(thickness),
         label: None,
         split: None,
+        attributes: BTreeMap::new(),
     });
     let step = step_ms(&header);
     let mut images = Vec::new();
@@ -185,7 +202,7 @@ pub fn read(path: &Path, file: usize) -> Result<Vec<Image>, NiftiError> {
             images.push(Image {
                 file,
                 frame: i32::try_from(phase * size.slices + slice).unwrap_or(i32::MAX),
-                instance: stem.clone(),
+                instance: relative.to_owned(),
                 rows: size.rows,
                 columns: size.columns,
                 plane: Some(geometry.plane),
@@ -201,34 +218,6 @@ pub fn read(path: &Path, file: usize) -> Result<Vec<Image>, NiftiError> {
         }
     }
     Ok(images)
-}
-
-/// The pixels of frames, `[rows, columns]`, scaled by scl_slope and scl_inter.
-///
-/// # Errors
-/// [`NiftiError`] when the file cannot be read or a frame is not in it.
-pub fn pixels(path: &Path, frames: &[i32]) -> Result<Vec<Array2<f32>>, NiftiError> {
-    let (owned, frames) = (path.to_path_buf(), frames.to_vec());
-    guarded(move || {
-        let read = |error: nifti::NiftiError| NiftiError::Read(error.to_string());
-        let size = size(&NiftiHeader::from_file(&owned).map_err(read)?)?;
-        let volume = ReaderOptions::new().read_file(&owned).map_err(read)?.into_volume();
-        let array = volume.into_ndarray::<f32>().map_err(read)?;
-        let wanted = [size.columns, size.rows, size.slices, size.phases].map(|axis| axis as usize);
-        let array = array.into_shape_with_order(wanted).or_else(|error| {
-            // The crate may keep trailing axes of size 1, or drop none: the number of voxels decides.
-            Err(NiftiError::Read(error.to_string()))
-        })?;
-        let slice_of = |frame: i32| -> Result<Array2<f32>, NiftiError> {
-            let frame = usize::try_from(frame).ok().filter(|frame| *frame < wanted[2] * wanted[3]);
-            let frame = frame.ok_or_else(|| field("frame", "outside", "a frame of the file"))?;
-            let phase = array.index_axis(Axis(3), frame / wanted[2]);
-            let plane = phase.index_axis(Axis(2), frame % wanted[2]);
-            let plane = plane.into_dimensionality::<Ix2>().map_err(|error| NiftiError::Read(error.to_string()))?;
-            Ok(plane.t().as_standard_layout().into_owned())
-        };
-        frames.iter().map(|frame| slice_of(*frame)).collect()
-    })
 }
 
 /// Whether a file's name says that it is NIfTI. `.img` is the other half of `.hdr`.

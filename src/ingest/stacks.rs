@@ -114,8 +114,8 @@ fn by_plane(images: &[Image], group: Vec<usize>) -> Vec<Vec<usize>> {
 struct Candidate {
     images: Vec<usize>,
     is_cine: bool,
-    /// What grows with time: acquired, series number, acquisition number.
-    recency: (f64, i64, i64),
+    /// Of its latest image.
+    recency: Recency,
 }
 
 /// Candidates at one place along the normal.
@@ -129,11 +129,9 @@ fn assemble_plane(images: &[Image], indices: &[usize], assembly: &mut Assembly) 
     for is_cine in [true, false] {
         let mut chosen: Vec<(f64, Candidate)> = Vec::new();
         for position in &positions {
-            let mut of_kind: Vec<&Candidate> = position.candidates.iter().filter(|one| one.is_cine == is_cine).collect();
-            of_kind.sort_by(|a, b| {
-                let order = a.images.len().cmp(&b.images.len());
-                order.then(a.recency.0.total_cmp(&b.recency.0)).then(a.recency.cmp_numbers(&b.recency))
-            });
+            let mut of_kind: Vec<&Candidate> =
+                position.candidates.iter().filter(|one| one.is_cine == is_cine).collect();
+            of_kind.sort_by(|a, b| a.images.len().cmp(&b.images.len()).then(a.recency.compare(&b.recency)));
             let Some(best) = of_kind.pop() else { continue };
             let superseded = of_kind.iter().flat_map(|one| &one.images);
             assembly.unused.extend(superseded.map(|index| (*index, Unused::Superseded)));
@@ -143,14 +141,18 @@ fn assemble_plane(images: &[Image], indices: &[usize], assembly: &mut Assembly) 
     }
 }
 
-/// Orders the numbers of a recency, so that equal times are decided too.
-trait CompareNumbers {
-    fn cmp_numbers(&self, other: &Self) -> std::cmp::Ordering;
+/// What grows with time.
+#[derive(Debug, Clone, Copy)]
+struct Recency {
+    acquired: f64,
+    series_number: i64,
+    acquisition_number: i64,
 }
 
-impl CompareNumbers for (f64, i64, i64) {
-    fn cmp_numbers(&self, other: &Self) -> std::cmp::Ordering {
-        (self.1, self.2).cmp(&(other.1, other.2))
+impl Recency {
+    fn compare(&self, other: &Self) -> std::cmp::Ordering {
+        let numbers = |one: &Self| (one.series_number, one.acquisition_number);
+        self.acquired.total_cmp(&other.acquired).then(numbers(self).cmp(&numbers(other)))
     }
 }
 
@@ -246,12 +248,16 @@ fn candidate(images: &[Image], mut members: Vec<usize>) -> Candidate {
     };
     let announced = members.iter().filter_map(|index| of(index).series.phases_expected).max().unwrap_or(1);
     let untimed_series = of(&members[0]).series.format != Format::Dicom && members.len() > 1;
-    let last = members.iter().map(|index| {
+    let recency = members.iter().map(|index| {
         let image = of(index);
-        let acquired = image.timing.acquired.unwrap_or(0.0);
-        (acquired, image.series.series_number, image.timing.acquisition_number.unwrap_or(0))
+        Recency {
+            acquired: image.timing.acquired.unwrap_or(0.0),
+            series_number: image.series.series_number,
+            acquisition_number: image.timing.acquisition_number.unwrap_or(0),
+        }
     });
-    let recency = last.fold((0.0, i64::MIN, i64::MIN), |a, b| (f64::max(a.0, b.0), a.1.max(b.1), a.2.max(b.2)));
+    let none = Recency { acquired: 0.0, series_number: i64::MIN, acquisition_number: i64::MIN };
+    let recency = recency.max_by(Recency::compare).unwrap_or(none);
     Candidate { is_cine: distinct_times > 1 || announced > 1 || untimed_series, recency, images: members }
 }
 

@@ -1,0 +1,161 @@
+//! Rows of `stacks.parquet` and `frames.parquet` from assembled stacks: what the files, the label tables and the settings say of
+//! each, the nearest word first (label tables, then sidecars, then the file itself).
+
+use std::collections::BTreeMap;
+
+use super::discover::Found;
+use super::groups;
+use super::image::{Format, Image, Series};
+use super::labels::{self, Matches};
+use super::people::Subject;
+use super::privacy::{Pseudonyms, allowed};
+use super::stacks::{Stack, position_of};
+use super::view::{Evidence, view};
+use crate::formats::cohort::{FrameRow, StackRow};
+use crate::settings::ingest::IngestSettings;
+
+/// Ages above are one (design, Privacy).
+const AGE_CAP_YEARS: f64 = 90.0;
+
+/// What is known of the images of one file.
+pub struct Facts<'a> {
+    /// From the file.
+    pub series: &'a Series,
+    /// From label tables and sidecars.
+    pub matches: &'a Matches<'a>,
+    /// `site_map` and the like.
+    pub settings: &'a IngestSettings,
+}
+
+impl Facts<'_> {
+    /// A column of the label tables, unless it holds a token of the patient's id.
+    fn told(&self, name: &str) -> Option<String> {
+        self.safe(self.matches.get(name)?)
+    }
+
+    fn safe(&self, value: &str) -> Option<String> {
+        allowed(value, self.series.person.patient_id.as_slice())
+    }
+
+    /// Label tables, then `site_map`, then InstitutionName.
+    pub fn site(&self) -> Option<String> {
+        let scanner = &self.series.scanner;
+        let mapped = || {
+            let names = [&scanner.institution, &scanner.station];
+            names.into_iter().flatten().find_map(|name| self.settings.site_map.get(name)).cloned()
+        };
+        self.told("site").or_else(mapped).or_else(|| scanner.institution.clone())
+    }
+
+    fn vendor(&self) -> Option<String> {
+        let told = self.told("vendor").and_then(|vendor| groups::vendor(&vendor));
+        told.or_else(|| self.series.scanner.manufacturer.as_deref().and_then(groups::vendor))
+    }
+
+    /// Whether a label table names another vendor than the file does.
+    pub fn vendors_differ(&self) -> bool {
+        let told = self.told("vendor").and_then(|vendor| groups::vendor(&vendor));
+        let own = self.series.scanner.manufacturer.as_deref().and_then(groups::vendor);
+        matches!((told, own), (Some(told), Some(own)) if told != own)
+    }
+
+    fn label(&self) -> Option<String> {
+        if self.matches.contradiction().is_some() {
+            return None;
+        }
+        self.matches.get("label").cloned().or_else(|| self.series.label.clone())
+    }
+
+    fn age_years(&self) -> Option<f64> {
+        let told = self.matches.get("age_years").and_then(|age| labels::number(age)).filter(|age| *age >= 0.0);
+        told.or_else(|| self.series.person.age_years.map(f64::from)).map(|age| age.min(AGE_CAP_YEARS))
+    }
+
+    fn attributes(&self) -> BTreeMap<String, String> {
+        let mut found = self.series.attributes.clone();
+        let told = self.matches.attributes().into_iter();
+        found.extend(told.filter_map(|(name, value)| Some((name, self.safe(&value)?))));
+        found
+    }
+}
+
+/// The stack's row, without its groups.
+pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Facts<'_>, ids: &Pseudonyms) -> StackRow {
+    let first = &images[stack.frames[0][0]];
+    let series = facts.series;
+    let scanner = &series.scanner;
+    let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    let phases = stack.frames[0].len();
+    let normal = stack.plane.map(|plane| plane.normal());
+    let evidence =
+        Evidence { is_cine: stack.is_cine, slices: stack.frames.len(), normal, description: &series.description };
+    StackRow {
+        stack_id: stack_id(images, stack, subject, ids),
+        subject_id: subject.id.clone(),
+        subject_source: subject.source.as_str().to_owned(),
+        study_id: series.person.study_uid.as_ref().map(|uid| ids.of("study", &[uid])),
+        view: if series.format == Format::Image { "other" } else { view(&evidence) }.to_owned(),
+        kind: if stack.is_cine { "cine" } else { "static" }.to_owned(),
+        vendor: facts.vendor(),
+        manufacturer_raw: scanner.manufacturer.clone(),
+        model: facts.told("model").or_else(|| scanner.model.clone()),
+        field_strength_t: scanner.field_strength_raw.and_then(groups::field_strength_t),
+        field_strength_raw: scanner.field_strength_raw,
+        site: facts.site(),
+        station: scanner.station.clone(),
+        software: facts.told("software").or_else(|| scanner.software.clone()),
+        rows: i32::try_from(first.rows).unwrap_or(i32::MAX),
+        columns: i32::try_from(first.columns).unwrap_or(i32::MAX),
+        slices: count(stack.frames.len()),
+        phases: count(phases),
+        phases_expected: count(stack.phases_expected),
+        positions_incomplete: count(stack.positions_incomplete),
+        complete: stack.positions_incomplete == 0 && phases >= stack.phases_expected,
+        axes: stack.plane.map(|plane| (plane.row, plane.column)),
+        pixel_spacing_row_mm: stack.plane.map(|plane| plane.row_spacing_mm),
+        pixel_spacing_column_mm: stack.plane.map(|plane| plane.column_spacing_mm),
+        slice_spacing_mm: stack.slice_spacing_mm,
+        slice_thickness_mm: series.slice_thickness_mm,
+        label: facts.label(),
+        acquisition_group: String::new(),
+        group: String::new(),
+        sex: facts.matches.get("sex").and_then(|sex| labels::sex(sex)).or_else(|| series.person.sex.clone()),
+        age_years: facts.age_years(),
+        source_split: facts.matches.get("split").cloned().or_else(|| series.split.clone()),
+        source_format: series.format.as_str().to_owned(),
+        attributes: facts.attributes(),
+    }
+}
+
+/// From the instances alone, so that neither file names nor their order matter.
+fn stack_id(images: &[Image], stack: &Stack, subject: &Subject, ids: &Pseudonyms) -> String {
+    let mut members: Vec<String> = stack
+        .frames
+        .iter()
+        .flatten()
+        .map(|index| format!("{}#{}", images[*index].instance, images[*index].frame))
+        .collect();
+    members.sort();
+    let parts: Vec<&str> = std::iter::once(subject.id.as_str()).chain(members.iter().map(String::as_str)).collect();
+    ids.of("stack", &parts)
+}
+
+/// One row per 2-d image, by slice and phase.
+pub fn frame_rows(images: &[Image], stack: &Stack, stack_id: &str, found: &[Found]) -> Vec<FrameRow> {
+    let mut rows = Vec::with_capacity(stack.frames.len() * stack.frames[0].len());
+    for (slice, phases) in (0_i32..).zip(&stack.frames) {
+        for (phase, index) in (0_i32..).zip(phases) {
+            let image = &images[*index];
+            rows.push(FrameRow {
+                stack_id: stack_id.to_owned(),
+                slice,
+                phase,
+                path: found[image.file].path.to_string_lossy().into_owned(),
+                frame: image.frame,
+                trigger_time_ms: image.timing.trigger_time_ms,
+                position_mm: position_of(images, *index),
+            });
+        }
+    }
+    rows
+}

@@ -1,0 +1,388 @@
+//! The whole of ingest in memory: from sources to the rows of a cohort.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::discover::{Found, discover};
+use super::image::Image;
+use super::labels::{self, Joiner, LabelRow, Matches};
+use super::ledger::{Ledger, Verdict};
+use super::look::{Look, look};
+use super::people::{People, Subject};
+use super::privacy::Pseudonyms;
+use super::rows::{Facts, frame_rows, stack_row};
+use super::stacks::{Assembly, Unused, assemble};
+use super::{GROUP_KEYS, IngestError, duplicates, groups};
+use crate::context::Context;
+use crate::formats::cohort::{
+    CohortCounts, FrameRow, GroupsJson, LedgerRow, Outcome, StackRow, frames_to_table, stacks_to_table,
+};
+use crate::outdir::fingerprint;
+use crate::settings::ingest::IngestSettings;
+
+/// A row of a label table that speaks of no scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnmatchedLabel {
+    /// Index of the table in the settings.
+    pub table: usize,
+    /// 1-based line in it.
+    pub line: usize,
+}
+
+/// Who is behind a pseudonym; written to `--crosswalk` alone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CrosswalkRow {
+    pub subject_id: String,
+    pub study_id: Option<String>,
+    pub subject_source: &'static str,
+    pub issuer: String,
+    pub patient_id: Option<String>,
+    pub study_uid: Option<String>,
+}
+
+/// What is in the sources.
+pub struct Scan {
+    /// By subject and stack.
+    pub stacks: Vec<StackRow>,
+    /// By subject, stack, slice and phase.
+    pub frames: Vec<FrameRow>,
+    /// One row per file found, by path.
+    pub ledger: Vec<LedgerRow>,
+    /// Groups with their counts.
+    pub groups: GroupsJson,
+    /// Totals.
+    pub counts: CohortCounts,
+    /// SHA-256 over the sorted stack and frame rows, without paths.
+    pub content_hash: String,
+    /// Label rows that speak of no scan.
+    pub unmatched_labels: Vec<UnmatchedLabel>,
+    /// What a person should know; without identifiers.
+    pub warnings: Vec<String>,
+    pub(super) crosswalk: Vec<CrosswalkRow>,
+}
+
+/// Reads everything below the sources; writes nothing.
+///
+/// # Errors
+/// [`IngestError`] when no cohort can be made: no file, no image, labels that match nobody, an unknown group key.
+pub fn scan(
+    settings: &IngestSettings,
+    sources: &[PathBuf],
+    key: &[u8],
+    context: Context<'_>,
+) -> Result<Scan, IngestError> {
+    let sources = absolute(sources)?;
+    let found = discover(&sources)?;
+    scan_found(settings, &sources, &found, &Pseudonyms::new(key.to_vec()), context)
+}
+
+/// Sources as absolute paths, so that the cohort can be used from anywhere.
+pub(super) fn absolute(sources: &[PathBuf]) -> Result<Vec<PathBuf>, IngestError> {
+    let wrong = |path: &Path| IngestError::Source { path: path.to_path_buf() };
+    sources.iter().map(|path| std::path::absolute(path).map_err(|_| wrong(path))).collect()
+}
+
+/// [`scan`] of files that were found already.
+pub(super) fn scan_found(
+    settings: &IngestSettings,
+    sources: &[PathBuf],
+    found: &[Found],
+    ids: &Pseudonyms,
+    context: Context<'_>,
+) -> Result<Scan, IngestError> {
+    let mut label_rows: Vec<LabelRow> = Vec::new();
+    for (index, table) in settings.labels.iter().enumerate() {
+        label_rows.extend(labels::read(table, index)?);
+    }
+    let mut looks = look(settings, found, context)?;
+    duplicates::set_aside(found, &mut looks, context);
+    let mut ledger = Ledger::new(found.len());
+    let mut images = gather(found, looks, &mut label_rows, &mut ledger);
+    if images.is_empty() {
+        return Err(no_images(sources, ledger.rows(found)));
+    }
+    // Neither file names nor their order may matter for what is made of the images.
+    images.sort_by(|a, b| order(a).cmp(&order(b)));
+    let mut joiner = Joiner::new(&label_rows);
+    let matches = matches(&images, found, &mut joiner);
+    let cohort = Cohort { settings, found, images: &images, matches: &matches, ids };
+    let subjects = cohort.subjects();
+    let names: Vec<String> = subjects.iter().map(|subject| subject.id.clone()).collect();
+    let assembly = assemble(&images, &names);
+    account(&images, &assembly, &mut ledger);
+    let (stacks, frames) = cohort.rows(&assembly, &subjects)?;
+    let mut warnings = cohort.warnings(&subjects);
+    if !settings.labels.is_empty() {
+        check_labels(&joiner, label_rows.len(), &stacks, &mut warnings)?;
+    }
+    let unmatched = joiner.unmatched().into_iter();
+    let unmatched: Vec<UnmatchedLabel> =
+        unmatched.map(|row| UnmatchedLabel { table: row.place.0, line: row.place.1 }).collect();
+    let groups = groups::summarise(&stacks, &settings.group_by, warnings);
+    let ledger = ledger.rows(found);
+    let counts = count(&stacks, &frames, &ledger, unmatched.len());
+    Ok(Scan {
+        content_hash: content_hash(&stacks, &frames),
+        warnings: groups.warnings.clone(),
+        crosswalk: cohort.crosswalk(&subjects),
+        unmatched_labels: unmatched,
+        stacks,
+        frames,
+        ledger,
+        groups,
+        counts,
+    })
+}
+
+/// Sorts what was seen into images, rows of sidecars and verdicts.
+fn gather(found: &[Found], looks: Vec<Look>, rows: &mut Vec<LabelRow>, ledger: &mut Ledger) -> Vec<Image> {
+    let mut images = Vec::new();
+    let mut halves = Vec::new();
+    let mut fates: BTreeMap<PathBuf, Option<Verdict>> = BTreeMap::new();
+    for (index, one) in looks.into_iter().enumerate() {
+        let path = &found[index].path;
+        let is_header = path.extension().is_some_and(|extension| extension == "hdr");
+        if is_header {
+            let verdict = if let Look::Verdict(verdict) = &one { Some(verdict.clone()) } else { None };
+            fates.insert(path.clone(), verdict);
+        }
+        match one {
+            Look::Images(found) => images.extend(found),
+            Look::Picture => {
+                let message = "a picture that neither metadata.csv nor [ingest.images] of the settings explains";
+                ledger.record(index, Verdict::skipped("unmapped-picture", message));
+            }
+            Look::Sidecar(found) => {
+                rows.extend(found);
+                ledger.record(index, Verdict::used("sidecar", "read as an information file"));
+            }
+            Look::VolumeData => halves.push(index),
+            Look::Verdict(verdict) => ledger.record(index, verdict),
+        }
+    }
+    for index in halves {
+        let header = fates.get(&found[index].path.with_extension("hdr")).cloned().flatten();
+        let used = || Verdict::used("volume-data", "the voxels of the .hdr file of the same name");
+        ledger.record(index, header.unwrap_or_else(used));
+    }
+    images
+}
+
+type Order<'a> = (&'a str, &'a str, i64, &'a str, &'a str, i32);
+
+fn order(image: &Image) -> Order<'_> {
+    let series = &image.series;
+    let person = &series.person;
+    (
+        person.patient_id.as_deref().unwrap_or_default(),
+        person.study_uid.as_deref().unwrap_or_default(),
+        series.series_number,
+        &series.series_uid,
+        &image.instance,
+        image.frame,
+    )
+}
+
+fn no_images(sources: &[PathBuf], ledger: Vec<LedgerRow>) -> IngestError {
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    ledger.iter().for_each(|row| *reasons.entry(row.reason.clone()).or_default() += 1);
+    let shown: Vec<String> = reasons.into_iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    IngestError::NoImages { paths: sources.to_vec(), files: ledger.len(), reasons: shown.join(", ") }
+}
+
+/// What the label tables say of each file with images.
+fn matches<'a>(images: &[Image], found: &[Found], joiner: &mut Joiner<'a>) -> BTreeMap<usize, Matches<'a>> {
+    let mut by_file = BTreeMap::new();
+    for image in images {
+        by_file.entry(image.file).or_insert_with(|| joiner.rows_of(&image.series, &found[image.file].relative));
+    }
+    by_file
+}
+
+/// Writes into the ledger what became of the images.
+fn account(images: &[Image], assembly: &Assembly, ledger: &mut Ledger) {
+    for index in assembly.stacks.iter().flat_map(|stack| stack.frames.iter().flatten()) {
+        ledger.record(images[*index].file, Verdict::used("image", "gave rows of frames"));
+    }
+    for (index, unused) in &assembly.unused {
+        let verdict = match unused {
+            Unused::IncompletePosition => {
+                Verdict::skipped("incomplete-position", "its position has fewer phases than the rest of its stack")
+            }
+            Unused::Superseded => Verdict::skipped(
+                "superseded-position",
+                "its position was acquired again; the later or fuller one is used",
+            ),
+        };
+        ledger.record(images[*index].file, verdict);
+    }
+}
+
+/// Labels that speak of nobody are an error, labels that speak of some a warning.
+fn check_labels(
+    joiner: &Joiner<'_>,
+    rows: usize,
+    stacks: &[StackRow],
+    warnings: &mut Vec<String>,
+) -> Result<(), IngestError> {
+    let subjects: BTreeSet<&str> = stacks.iter().map(|stack| stack.subject_id.as_str()).collect();
+    let open = joiner.unmatched().len();
+    if joiner.matched() == 0 {
+        return Err(IngestError::NoMatch { rows, subjects: subjects.len() });
+    }
+    if open > 0 {
+        warnings.push(format!("{open} label rows match no scan; unmatched_labels.csv lists their lines"));
+    }
+    let wanted = |stack: &&StackRow| groups::is_for_training(stack) && stack.label.is_none();
+    let unlabelled = stacks.iter().filter(wanted).count();
+    if unlabelled > 0 {
+        warnings.push(format!("{unlabelled} short-axis cines or pictures have no label and will not be trained on"));
+    }
+    Ok(())
+}
+
+/// What the rows are made from.
+struct Cohort<'a> {
+    settings: &'a IngestSettings,
+    found: &'a [Found],
+    images: &'a [Image],
+    matches: &'a BTreeMap<usize, Matches<'a>>,
+    ids: &'a Pseudonyms,
+}
+
+impl<'a> Cohort<'a> {
+    fn facts(&self, image: &'a Image) -> Facts<'a> {
+        Facts { series: &image.series, matches: &self.matches[&image.file], settings: self.settings }
+    }
+
+    /// The subject of each image.
+    fn subjects(&self) -> Vec<Subject> {
+        let people = People::new(self.images.iter().map(|image| image.series.as_ref()));
+        let mut known: BTreeMap<usize, Subject> = BTreeMap::new();
+        let mut subject = |image: &'a Image| {
+            let make = || {
+                let site = people.is_shared(&image.series).then(|| self.facts(image).site()).flatten();
+                people.subject(self.ids, &image.series, site.as_deref())
+            };
+            known.entry(image.file).or_insert_with(make).clone()
+        };
+        self.images.iter().map(&mut subject).collect()
+    }
+
+    fn rows(&self, assembly: &Assembly, subjects: &[Subject]) -> Result<(Vec<StackRow>, Vec<FrameRow>), IngestError> {
+        let mut made: Vec<(StackRow, Vec<FrameRow>)> = Vec::with_capacity(assembly.stacks.len());
+        for stack in &assembly.stacks {
+            let first = stack.frames[0][0];
+            let facts = self.facts(&self.images[first]);
+            let row = stack_row(self.images, stack, &subjects[first], &facts, self.ids);
+            let frames = frame_rows(self.images, stack, &row.stack_id, self.found);
+            made.push((row, frames));
+        }
+        for key in &self.settings.group_by {
+            let name = key.strip_prefix("attr_").unwrap_or(key);
+            let is_attribute = made.iter().any(|(row, _)| row.attributes.contains_key(name));
+            if !GROUP_KEYS.contains(&key.as_str()) && !is_attribute {
+                return Err(IngestError::GroupKey { key: key.clone(), known: GROUP_KEYS.join(", ") });
+            }
+        }
+        made.iter_mut().for_each(|(row, _)| groups::set_groups(row, &self.settings.group_by));
+        made.sort_by(|(a, _), (b, _)| (&a.subject_id, &a.stack_id).cmp(&(&b.subject_id, &b.stack_id)));
+        let mut frames = Vec::new();
+        let mut stacks = Vec::with_capacity(made.len());
+        for (row, own) in made {
+            stacks.push(row);
+            frames.extend(own);
+        }
+        Ok((stacks, frames))
+    }
+
+    /// Metadata that contradict each other.
+    fn warnings(&self, subjects: &[Subject]) -> Vec<String> {
+        let people = People::new(self.images.iter().map(|image| image.series.as_ref()));
+        let mut shared = BTreeSet::new();
+        let mut vendors = BTreeSet::new();
+        let mut labels = BTreeSet::new();
+        let mut last = None;
+        for (image, subject) in self.images.iter().zip(subjects) {
+            if last == Some(image.file) {
+                continue;
+            }
+            last = Some(image.file);
+            if people.is_shared(&image.series) {
+                shared.insert(&subject.id);
+            }
+            let facts = self.facts(image);
+            if facts.vendors_differ() {
+                vendors.insert(&subject.id);
+            }
+            labels.extend(facts.matches.contradiction().map(|(a, b)| (a.place, b.place)));
+        }
+        let mut warnings: Vec<String> = Vec::new();
+        let several = "its id comes with several birth dates or sexes; taken for one person per site";
+        warnings.extend(shared.into_iter().map(|subject| format!("subject {subject}: {several}")));
+        let vendor = "the label table names another vendor than the files; the table's is used";
+        warnings.extend(vendors.into_iter().map(|subject| format!("subject {subject}: {vendor}")));
+        let both = "give the same scans different labels: taken as unlabelled";
+        warnings.extend(labels.into_iter().map(|(a, b)| format!("label rows {} and {} {both}", place(a), place(b))));
+        warnings
+    }
+
+    fn crosswalk(&self, subjects: &[Subject]) -> Vec<CrosswalkRow> {
+        let row = |(image, subject): (&Image, &Subject)| {
+            let person = &image.series.person;
+            CrosswalkRow {
+                subject_id: subject.id.clone(),
+                study_id: person.study_uid.as_ref().map(|uid| self.ids.of("study", &[uid])),
+                subject_source: subject.source.as_str(),
+                issuer: person.issuer.clone(),
+                patient_id: person.patient_id.clone(),
+                study_uid: person.study_uid.clone(),
+            }
+        };
+        let rows: BTreeSet<CrosswalkRow> = self.images.iter().zip(subjects).map(row).collect();
+        rows.into_iter().collect()
+    }
+}
+
+/// A label row named without its ids.
+fn place((table, line): (usize, usize)) -> String {
+    if table == labels::SIDECAR { format!("sidecar:{line}") } else { format!("{}:{line}", table + 1) }
+}
+
+fn count(stacks: &[StackRow], frames: &[FrameRow], ledger: &[LedgerRow], unmatched: usize) -> CohortCounts {
+    let mut counts = CohortCounts {
+        files: ledger.len(),
+        subjects: stacks.iter().map(|stack| &stack.subject_id).collect::<BTreeSet<_>>().len(),
+        stacks: stacks.len(),
+        frames: frames.len(),
+        labelled_stacks: stacks.iter().filter(|stack| stack.label.is_some()).count(),
+        labels_unmatched: unmatched,
+        ..CohortCounts::default()
+    };
+    for outcome in [Outcome::Used, Outcome::Skipped, Outcome::Rejected] {
+        counts.outcomes.insert(outcome.as_str().to_owned(), 0);
+    }
+    for row in ledger {
+        *counts.outcomes.entry(row.outcome.as_str().to_owned()).or_default() += 1;
+        *counts.reasons.entry(format!("{} {}", row.outcome.as_str(), row.reason)).or_default() += 1;
+    }
+    for stack in stacks {
+        *counts.views.entry(format!("{} {}", stack.view, stack.kind)).or_default() += 1;
+    }
+    counts
+}
+
+/// SHA-256 over all cells but paths, with the names of their columns.
+fn content_hash(stacks: &[StackRow], frames: &[FrameRow]) -> String {
+    let mut cells: Vec<String> = Vec::new();
+    for table in [stacks_to_table(stacks), frames_to_table(frames)] {
+        let kept: Vec<usize> =
+            table.names().enumerate().filter(|(_, name)| *name != "path").map(|(index, _)| index).collect();
+        let names: Vec<String> = table.names().map(str::to_owned).collect();
+        cells.extend(kept.iter().map(|index| names[*index].clone()));
+        for row in 0..table.rows() {
+            cells.extend(kept.iter().map(|index| table.cell(*index, row)));
+        }
+    }
+    fingerprint(cells.iter().map(String::as_bytes))
+}

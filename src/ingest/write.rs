@@ -1,0 +1,193 @@
+//! The COHORT folder: private, one writer, complete only with `cohort.json`; and the crosswalk, on request.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::discover::{Found, discover};
+use super::privacy::Pseudonyms;
+use super::scan::{CrosswalkRow, Scan, absolute, scan_found};
+use super::{IngestError, key};
+use crate::context::Context;
+use crate::formats::cohort::{
+    COHORT_JSON, COHORT_SCHEMA, CohortCounts, CohortJson, FRAMES_PARQUET, GROUPS_JSON, GroupsJson, LEDGER_PARQUET,
+    STACKS_PARQUET, frames_to_table, ledger_to_table, stacks_to_table,
+};
+use crate::formats::table::{Column, Table};
+use crate::fsx;
+use crate::outdir::{Opened, OutDir, OutDirError, Provenance, fingerprint};
+use crate::settings::ingest::IngestSettings;
+
+/// Raised when the same input gives other rows, so that an old cohort is not taken for up to date.
+const GENERATION: &str = "ingest generation 1";
+/// A CSV twin for people.
+const LEDGER_CSV: &str = "ledger.csv";
+/// Lines of label tables that speak of no scan.
+const UNMATCHED_CSV: &str = "unmatched_labels.csv";
+/// A label table is small.
+const TABLE_CAP_BYTES: u64 = 256 << 20;
+/// `cohort.json` and `groups.json` are small.
+const JSON_CAP_BYTES: u64 = 64 << 20;
+const CROSSWALK_HEADER: &str = "subject_id,study_id,subject_source,issuer,patient_id,study_uid";
+
+/// What ingest made; holds neither paths of scans nor identifiers.
+#[derive(Debug, Clone, Serialize)]
+pub struct IngestSummary {
+    /// Nothing was done: the cohort was there.
+    pub up_to_date: bool,
+    /// Totals.
+    pub counts: CohortCounts,
+    /// Groups, labels and warnings.
+    pub groups: GroupsJson,
+    /// Of the stack and frame rows.
+    pub content_hash: String,
+}
+
+impl IngestSummary {
+    /// Files that could not be understood.
+    pub fn rejected(&self) -> usize {
+        self.counts.outcomes.get("rejected").copied().unwrap_or(0)
+    }
+}
+
+/// Turns sources into the COHORT folder `out`.
+///
+/// # Errors
+/// [`IngestError`]: nothing usable, labels that match nobody, an unknown group key, a folder of other settings or inputs, or
+/// interruption. A single bad file is a row of the ledger.
+pub fn ingest(
+    settings: &IngestSettings,
+    sources: &[PathBuf],
+    out: &Path,
+    force: bool,
+    context: Context<'_>,
+) -> Result<IngestSummary, IngestError> {
+    let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu", sources);
+    let sources = absolute(sources)?;
+    let ids = Pseudonyms::new(key::read_or_create(settings.key.as_deref())?);
+    let found = outside(discover(&sources)?, out);
+    if found.is_empty() {
+        return Err(IngestError::Empty { paths: sources });
+    }
+    let inputs = inputs(settings, &found, &ids)?;
+    let opened = OutDir::open(out, COHORT_JSON, &inputs, force)?;
+    fsx::make_private(out)?;
+    let scan = || scan_found(settings, &sources, &found, &ids, context);
+    let folder = match opened {
+        Opened::UpToDate => {
+            if let Some(crosswalk) = &settings.crosswalk {
+                write_crosswalk(crosswalk, &scan()?.crosswalk)?;
+            }
+            return read_summary(out);
+        }
+        Opened::Work(folder) => folder,
+    };
+    let scan = scan()?;
+    if context.interrupt.is_set() {
+        return Err(IngestError::Interrupted);
+    }
+    write(settings, &scan, folder, provenance)?;
+    if let Some(crosswalk) = &settings.crosswalk {
+        write_crosswalk(crosswalk, &scan.crosswalk)?;
+    }
+    Ok(IngestSummary { up_to_date: false, counts: scan.counts, groups: scan.groups, content_hash: scan.content_hash })
+}
+
+/// A cohort that lies below a source is not part of it.
+fn outside(found: Vec<Found>, out: &Path) -> Vec<Found> {
+    match out.canonicalize() {
+        Ok(out) => found
+            .into_iter()
+            .filter(|file| !file.path.canonicalize().is_ok_and(|path| path.starts_with(&out)))
+            .collect(),
+        Err(_) => found,
+    }
+}
+
+/// What the cohort is made from, as one hash: settings, key, label tables, and the files by path, size and time of change.
+fn inputs(settings: &IngestSettings, found: &[Found], ids: &Pseudonyms) -> Result<String, IngestError> {
+    let mut parts: Vec<Vec<u8>> = vec![GENERATION.into(), settings_toml(settings)?.into(), ids.of("key", &[]).into()];
+    for table in &settings.labels {
+        parts.push(fsx::read(&table.file, TABLE_CAP_BYTES)?);
+    }
+    for file in found {
+        let path = file.path.as_os_str().as_encoded_bytes();
+        parts.push([path, &file.bytes.to_le_bytes(), &file.modified_ns.to_le_bytes()].concat());
+    }
+    Ok(fingerprint(parts.iter().map(Vec::as_slice)))
+}
+
+fn settings_toml(settings: &IngestSettings) -> Result<String, IngestError> {
+    toml::to_string(&settings.wire).map_err(IngestError::Settings)
+}
+
+fn write(settings: &IngestSettings, scan: &Scan, folder: OutDir, provenance: Provenance) -> Result<(), IngestError> {
+    stacks_to_table(&scan.stacks).write_parquet(&folder.path(STACKS_PARQUET))?;
+    frames_to_table(&scan.frames).write_parquet(&folder.path(FRAMES_PARQUET))?;
+    let ledger = ledger_to_table(&scan.ledger);
+    ledger.write_parquet(&folder.path(LEDGER_PARQUET))?;
+    ledger.write_csv(&folder.path(LEDGER_CSV))?;
+    unmatched_table(settings, scan).write_csv(&folder.path(UNMATCHED_CSV))?;
+    folder.write("settings.toml", settings_toml(settings)?.as_bytes())?;
+    folder.write_json(GROUPS_JSON, &scan.groups)?;
+    let json_error = |source| OutDirError::Json { path: folder.path(COHORT_JSON), source };
+    let json = CohortJson {
+        schema: COHORT_SCHEMA.to_owned(),
+        settings: serde_json::to_value(&settings.wire).map_err(json_error)?,
+        counts: scan.counts.clone(),
+        group_by: settings.group_by.clone(),
+        content_hash: scan.content_hash.clone(),
+    };
+    folder.complete(&provenance.end(), &json)?;
+    Ok(())
+}
+
+/// Lines that speak of no scan, by table; a line number names no patient.
+fn unmatched_table(settings: &IngestSettings, scan: &Scan) -> Table {
+    let rows = &scan.unmatched_labels;
+    let path = |table: usize| settings.labels.get(table).map(|labels| labels.file.to_string_lossy().into_owned());
+    let line = |line: usize| i32::try_from(line).ok();
+    Table::new()
+        .with("path", Column::Text(rows.iter().map(|row| path(row.table)).collect()))
+        .with("line", Column::Int32(rows.iter().map(|row| line(row.line)).collect()))
+}
+
+fn read_summary(out: &Path) -> Result<IngestSummary, IngestError> {
+    let wrong = |name: &str| {
+        let path = out.join(name);
+        move |source| OutDirError::Json { path, source }
+    };
+    let cohort = fsx::read_text(&out.join(COHORT_JSON), JSON_CAP_BYTES)?;
+    let cohort: CohortJson = serde_json::from_str(&cohort).map_err(wrong(COHORT_JSON))?;
+    let groups = fsx::read_text(&out.join(GROUPS_JSON), JSON_CAP_BYTES)?;
+    let groups: GroupsJson = serde_json::from_str(&groups).map_err(wrong(GROUPS_JSON))?;
+    Ok(IngestSummary { up_to_date: true, counts: cohort.counts, groups, content_hash: cohort.content_hash })
+}
+
+/// Writes the map from pseudonyms to ids, readable by its owner alone; only an older crosswalk is replaced.
+fn write_crosswalk(path: &Path, rows: &[CrosswalkRow]) -> Result<(), IngestError> {
+    if path.exists() && !fsx::read_text(path, JSON_CAP_BYTES).is_ok_and(|text| text.starts_with(CROSSWALK_HEADER)) {
+        return Err(IngestError::Crosswalk { path: path.to_path_buf() });
+    }
+    let csv_error = |_| IngestError::Crosswalk { path: path.to_path_buf() };
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(CROSSWALK_HEADER.split(',')).map_err(csv_error)?;
+    for row in rows {
+        let CrosswalkRow { subject_id, study_id, subject_source, issuer, patient_id, study_uid } = row;
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let cells = [
+            subject_id.clone(),
+            text(study_id),
+            (*subject_source).to_owned(),
+            issuer.clone(),
+            text(patient_id),
+            text(study_uid),
+        ];
+        writer.write_record(cells).map_err(csv_error)?;
+    }
+    let bytes = writer.into_inner().map_err(|_| IngestError::Crosswalk { path: path.to_path_buf() })?;
+    let temporary = fsx::temporary_sibling(path);
+    fsx::remove_file(&temporary)?;
+    fsx::write_private(&temporary, &bytes)?;
+    Ok(fsx::rename(&temporary, path)?)
+}
