@@ -1,12 +1,11 @@
-//! NIfTI-1 headers and volumes: 3-d and 4-d, `.nii`, `.nii.gz`, `.hdr` + `.img`; the affine as nibabel chooses it.
+//! NIfTI-1 headers: 3-d and 4-d, `.nii`, `.nii.gz`, `.hdr` + `.img`; the affine as nibabel chooses it. Voxels: `pixels/nifti.rs`.
 //!
 //! Array index i counts columns, j rows, k slices, t phases; frame number = t x slices + k.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array2, Axis, Ix2};
-use nifti::{IntoNdArray, NiftiHeader, NiftiObject, ReaderOptions};
+use nifti::NiftiHeader;
 
 use super::image::{Format, Image, Person, Scanner, Series, Timing};
 use crate::geometry::{Affine, VolumeGeometry, add, scale};
@@ -34,14 +33,14 @@ pub enum NiftiError {
 
 /// Sizes i, j, k, t of a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Size {
-    columns: u32,
-    rows: u32,
-    slices: u32,
-    phases: u32,
+pub(super) struct Size {
+    pub(super) columns: u32,
+    pub(super) rows: u32,
+    pub(super) slices: u32,
+    pub(super) phases: u32,
 }
 
-fn field(field: &'static str, found: impl ToString, expected: &'static str) -> NiftiError {
+pub(super) fn field(field: &'static str, found: impl ToString, expected: &'static str) -> NiftiError {
     NiftiError::Field { field, found: found.to_string(), expected }
 }
 
@@ -61,8 +60,8 @@ fn size(header: &NiftiHeader) -> Result<Size, NiftiError> {
     }
     let axis = |index: usize| if index <= count { u32::from(dim[index]) } else { 1 };
     let size = Size { columns: axis(1), rows: axis(2), slices: axis(3), phases: axis(4) };
-    let voxels = [size.columns, size.rows, size.slices, size.phases].iter().map(|axis| u64::from(*axis));
-    match voxels.product::<u64>() {
+    let voxels: u64 = [size.columns, size.rows, size.slices, size.phases].map(u64::from).iter().product();
+    match voxels {
         0 => Err(field("dim", format!("{dim:?}"), "sizes above 0")),
         voxels if voxels > VOXELS_CAP => Err(field("dim", format!("{dim:?}"), "at most 2^31 voxels")),
         _ => Ok(size),
@@ -146,14 +145,20 @@ fn patient(path: &Path) -> String {
     }
 }
 
+/// The header of a NIfTI file and the sizes it announces.
+pub(super) fn checked_header(path: &Path) -> Result<(NiftiHeader, Size), NiftiError> {
+    let owned = path.to_path_buf();
+    let header = guarded(move || NiftiHeader::from_file(&owned).map_err(|error| NiftiError::Read(error.to_string())))?;
+    let size = size(&header)?;
+    Ok((header, size))
+}
+
 /// The images of a NIfTI file.
 ///
 /// # Errors
 /// [`NiftiError`], which becomes a `rejected` row.
 pub fn read(path: &Path, file: usize) -> Result<Vec<Image>, NiftiError> {
-    let owned = path.to_path_buf();
-    let header = guarded(move || NiftiHeader::from_file(&owned).map_err(|error| NiftiError::Read(error.to_string())))?;
-    let size = size(&header)?;
+    let (header, size) = checked_header(path)?;
     let geometry = affine(&header, size).as_ref().and_then(VolumeGeometry::from_affine);
     let Some(geometry) = geometry else {
         return Err(field("affine", "degenerate", "perpendicular axes with positive spacings"));
@@ -201,34 +206,6 @@ pub fn read(path: &Path, file: usize) -> Result<Vec<Image>, NiftiError> {
         }
     }
     Ok(images)
-}
-
-/// The pixels of frames, `[rows, columns]`, scaled by scl_slope and scl_inter.
-///
-/// # Errors
-/// [`NiftiError`] when the file cannot be read or a frame is not in it.
-pub fn pixels(path: &Path, frames: &[i32]) -> Result<Vec<Array2<f32>>, NiftiError> {
-    let (owned, frames) = (path.to_path_buf(), frames.to_vec());
-    guarded(move || {
-        let read = |error: nifti::NiftiError| NiftiError::Read(error.to_string());
-        let size = size(&NiftiHeader::from_file(&owned).map_err(read)?)?;
-        let volume = ReaderOptions::new().read_file(&owned).map_err(read)?.into_volume();
-        let array = volume.into_ndarray::<f32>().map_err(read)?;
-        let wanted = [size.columns, size.rows, size.slices, size.phases].map(|axis| axis as usize);
-        let array = array.into_shape_with_order(wanted).or_else(|error| {
-            // The crate may keep trailing axes of size 1, or drop none: the number of voxels decides.
-            Err(NiftiError::Read(error.to_string()))
-        })?;
-        let slice_of = |frame: i32| -> Result<Array2<f32>, NiftiError> {
-            let frame = usize::try_from(frame).ok().filter(|frame| *frame < wanted[2] * wanted[3]);
-            let frame = frame.ok_or_else(|| field("frame", "outside", "a frame of the file"))?;
-            let phase = array.index_axis(Axis(3), frame / wanted[2]);
-            let plane = phase.index_axis(Axis(2), frame % wanted[2]);
-            let plane = plane.into_dimensionality::<Ix2>().map_err(|error| NiftiError::Read(error.to_string()))?;
-            Ok(plane.t().as_standard_layout().into_owned())
-        };
-        frames.iter().map(|frame| slice_of(*frame)).collect()
-    })
 }
 
 /// Whether a file's name says that it is NIfTI. `.img` is the other half of `.hdr`.
