@@ -162,7 +162,7 @@ impl Protocol {
 
 fn siemens() -> Site {
     Site {
-        name: "phantom-north",
+        name: "north",
         code: "PN",
         vendor: "siemens",
         manufacturer: "SIEMENS",
@@ -199,7 +199,7 @@ fn siemens() -> Site {
 
 fn ge() -> Site {
     Site {
-        name: "phantom-east",
+        name: "east",
         code: "PE",
         vendor: "ge",
         manufacturer: "GE MEDICAL SYSTEMS",
@@ -236,7 +236,7 @@ fn ge() -> Site {
 
 fn philips() -> Site {
     Site {
-        name: "phantom-south",
+        name: "south",
         code: "PS",
         vendor: "philips",
         manufacturer: "Philips Medical Systems",
@@ -273,7 +273,7 @@ fn philips() -> Site {
 
 fn canon() -> Site {
     Site {
-        name: "phantom-west",
+        name: "west",
         code: "PW",
         vendor: "canon",
         manufacturer: "Canon Medical Systems",

@@ -130,7 +130,11 @@ impl<'a> Folder<'a> {
                     _ => format!("i{number:06}.MRDC.{number}"),
                 };
                 let bytes = classic(study, &instance, pixels)?;
-                self.put(&series.join(name), bytes, expected(acquisition.role))?;
+                // The later acquisition of a position stands; of a multi-frame file the other positions are still used.
+                let replaced = acquisition.role == Role::ShortAxis && self.job.extras.reacquired && slice == 1;
+                let superseded = ("short-axis", "skipped", Some("superseded-position"));
+                let known = if replaced { superseded } else { expected(acquisition.role) };
+                self.put(&series.join(name), bytes, known)?;
             }
         }
         Ok(())
