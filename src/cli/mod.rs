@@ -20,6 +20,7 @@ pub mod preprocess;
 pub mod reporter;
 #[cfg(feature = "torch")]
 pub mod run;
+pub mod settings;
 #[cfg(feature = "torch")]
 pub mod train;
 

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::CliError;
+use super::settings::{SettingsArgs, layered};
 use super::{Global, OutArgs, print_result};
 use crate::context::Context;
-use crate::failure::FailureKind;
 use crate::formats::dataset::Split;
-use crate::fsx;
 use crate::preprocess::{self, PreprocessSummary};
 use crate::settings::preprocess::{PreprocessSettings, PreprocessWire, parse_size};
 
@@ -25,9 +24,6 @@ Examples:
 
 Every key of settings.toml, which is written into the dataset, can be given in --config or by --set.";
 
-/// No settings file is larger than this.
-const CONFIG_CAP_BYTES: u64 = 1 << 20;
-
 /// Arguments of `groupdistil preprocess`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -40,9 +36,8 @@ pub struct PreprocessArgs {
     /// Most memory for pixels, for example 2GiB (default: a quarter of what there is). Never changes the result.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_memory: Option<u64>,
-    /// TOML file with settings, for example another dataset's settings.toml.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Size of images without pixel spacing.
     #[arg(long, value_name = "ROWS,COLUMNS", value_delimiter = ',', num_args = 2)]
     resize: Vec<u32>,
@@ -61,9 +56,6 @@ pub struct PreprocessArgs {
     /// A group that is only trained on; may be repeated.
     #[arg(long, value_name = "GROUP")]
     training_only: Vec<String>,
-    /// Any setting, as TOML; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -72,39 +64,18 @@ fn size(text: &str) -> Result<u64, String> {
 
 /// Defaults, then the file, then `--set`, then flags.
 fn settings(args: &PreprocessArgs) -> Result<PreprocessSettings, CliError> {
-    let PreprocessArgs { max_memory, config, resize, split, folds, seed, hold_out, training_only, set, .. } = args;
-    let mut wire = PreprocessWire::default();
-    if let Some(path) = config {
-        let text = fsx::read_text(path, CONFIG_CAP_BYTES)?;
-        let wrong = |error| CliError::new(FailureKind::Usage, format!("`{}`: {error}", path.display()));
-        wire = toml::from_str(&text).map_err(wrong)?;
-    }
-    let mut table = toml::Table::try_from(&wire).map_err(|error| CliError::new(FailureKind::Usage, error))?;
-    for assignment in set {
-        let (key, value) = parse_assignment(assignment)?;
-        table.insert(key, value);
-    }
-    let mut flag = |key: &str, value: Option<toml::Value>| value.map(|value| table.insert(key.to_owned(), value));
-    flag("split", split.clone().map(toml::Value::from));
-    flag("folds", folds.map(toml::Value::from));
-    flag("seed", seed.map(toml::Value::from));
-    flag("resize", (!resize.is_empty()).then(|| toml::Value::from(resize.clone())));
-    flag("held_out_groups", (!hold_out.is_empty()).then(|| toml::Value::from(hold_out.clone())));
-    flag("training_only_groups", (!training_only.is_empty()).then(|| toml::Value::from(training_only.clone())));
-    let wire: PreprocessWire =
-        table.try_into().map_err(|error| CliError::new(FailureKind::Usage, format!("settings: {error}")))?;
+    let PreprocessArgs { max_memory, settings, resize, split, folds, seed, hold_out, training_only, .. } = args;
+    let list = |names: &[String]| (!names.is_empty()).then(|| toml::Value::from(names.to_vec()));
+    let flags = [
+        ("split", split.clone().map(toml::Value::from)),
+        ("folds", folds.map(toml::Value::from)),
+        ("seed", seed.map(toml::Value::from)),
+        ("resize", (!resize.is_empty()).then(|| toml::Value::from(resize.clone()))),
+        ("held_out_groups", list(hold_out)),
+        ("training_only_groups", list(training_only)),
+    ];
+    let wire: PreprocessWire = layered(settings, flags)?;
     Ok(PreprocessSettings::try_from(wire)?.with_max_memory_bytes(*max_memory))
-}
-
-/// `key=value`; a value that is no TOML is taken as text.
-fn parse_assignment(text: &str) -> Result<(String, toml::Value), CliError> {
-    let (key, value) = text
-        .split_once('=')
-        .ok_or_else(|| CliError::new(FailureKind::Usage, format!("--set {text}: expected KEY=VALUE")))?;
-    let (key, value) = (key.trim(), value.trim());
-    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok();
-    let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| value.into());
-    Ok((key.to_owned(), value))
 }
 
 /// Runs `groupdistil preprocess`.
@@ -161,19 +132,4 @@ fn table(summary: &PreprocessSummary) -> String {
     let done = if summary.up_to_date { "up to date" } else { "written" };
     let _ = writeln!(text, "\n{done}: {}", summary.out.display());
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_assignment_is_toml_or_text() {
-        assert_eq!(parse_assignment("folds = 7").unwrap(), ("folds".into(), toml::Value::from(7)));
-        assert_eq!(parse_assignment("sample=cycle").unwrap(), ("sample".into(), toml::Value::from("cycle")));
-        assert_eq!(parse_assignment("sample=\"cycle\"").unwrap(), ("sample".into(), toml::Value::from("cycle")));
-        let list = parse_assignment("held_out_groups=[\"a=b\"]").unwrap().1;
-        assert_eq!(list, toml::Value::from(vec!["a=b"]));
-        assert!(parse_assignment("folds").is_err());
-    }
 }

@@ -1,7 +1,7 @@
 //! Networks: which there are, their weights, and a classifier that holds both.
 //!
 //! A network is one function over [`operations::Operations`]; declaring its parameters, running it and writing it as TorchScript
-//! are three carriers of that function. To add one: a file with the function, an [`Architecture`] and a line in `network.rs`.
+//! are three carriers of that function. To add one: a file with the function, a name in `settings::architecture` and a line in `network.rs`.
 
 mod declare;
 pub mod eager;

@@ -1,38 +1,11 @@
 //! The register of networks: one line each for name, features and head.
 
-use serde::{Deserialize, Serialize};
-
 use super::declare::{Declare, Declared};
 use super::operations::Operations;
 use super::resnet::{COMPACT, RESNET18, Residual};
-
-/// A network by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Architecture {
-    /// torchvision's ResNet-18.
-    Resnet18,
-    /// The compact student, under 1 M parameters.
-    CompactResnet,
-}
+pub use crate::settings::architecture::Architecture;
 
 impl Architecture {
-    /// All networks.
-    pub const ALL: [Self; 2] = [Self::Resnet18, Self::CompactResnet];
-
-    /// The name as TOML and the command line spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Resnet18 => "resnet18",
-            Self::CompactResnet => "compact-resnet",
-        }
-    }
-
-    /// The network of a name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|architecture| architecture.name() == name)
-    }
-
     fn residual(self) -> Residual {
         match self {
             Self::Resnet18 => RESNET18,
@@ -83,13 +56,5 @@ mod tests {
     #[test]
     fn the_compact_student_stays_under_a_million_parameters() {
         assert!(trained(Architecture::CompactResnet, 3, 10) < 1_000_000);
-    }
-
-    #[test]
-    fn names_go_both_ways_and_are_those_of_toml() {
-        for architecture in Architecture::ALL {
-            assert_eq!(Architecture::from_name(architecture.name()), Some(architecture));
-            assert_eq!(serde_json::to_value(architecture).unwrap(), architecture.name());
-        }
     }
 }

@@ -3,95 +3,8 @@
 //! Conventions: `logits` are `[n, K]` row by row; `groups[i]` is an index into q (groups with a training sample, in byte order);
 //! losses are in nats. `kd_i = T^2 KL(softmax(t_i/T) || softmax(z_i/T))`, summed over classes (Hinton et al. 2015).
 
-use serde::{Deserialize, Serialize};
-
 use crate::failure::Classify;
-
-/// What is minimised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ObjectiveKind {
-    /// Mean cross-entropy.
-    Erm,
-    /// Mean cross-entropy and mean distillation loss (Hinton et al. 2015).
-    Kd,
-    /// Group DRO (Sagawa et al. 2020).
-    GroupDro,
-    /// Group distributionally robust knowledge distillation (Vilouras et al. 2023).
-    GroupDistil,
-}
-
-impl ObjectiveKind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Erm, Self::Kd, Self::GroupDro, Self::GroupDistil];
-
-    /// As written in settings and files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Erm => "erm",
-            Self::Kd => "kd",
-            Self::GroupDro => "group-dro",
-            Self::GroupDistil => "group-distil",
-        }
-    }
-
-    /// The objective of a written name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-
-    /// Whether it learns from a teacher.
-    pub fn needs_teacher(self) -> bool {
-        matches!(self, Self::Kd | Self::GroupDistil)
-    }
-
-    /// Whether it keeps group weights.
-    pub fn has_weights(self) -> bool {
-        matches!(self, Self::GroupDro | Self::GroupDistil)
-    }
-}
-
-/// What q weights in `group-distil`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scope {
-    /// The distillation loss only; cross-entropy stays a plain mean.
-    Distillation,
-    /// Cross-entropy and distillation loss together.
-    Total,
-}
-
-/// What happens to the weight of a group without a sample in the batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AbsentRule {
-    /// It stays; the groups in the batch share what they had before.
-    Keep,
-    /// Its loss counts as 0, as in the public group_DRO code.
-    Zero,
-}
-
-/// Checked settings of an objective.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ObjectiveSettings {
-    /// What is minimised.
-    pub objective: ObjectiveKind,
-    /// What q weights in `group-distil`.
-    pub scope: Scope,
-    /// The rule for absent groups.
-    pub absent: AbsentRule,
-    /// T > 0.
-    pub temperature: f64,
-    /// Share of the distillation loss, 0..=1.
-    pub alpha: f64,
-    /// Step size of q, > 0.
-    pub eta: f64,
-    /// C of C/sqrt(n_g), >= 0.
-    pub adjustment: f64,
-    /// Least weight in the loss, 0 <= floor <= 1/G.
-    pub floor: f64,
-}
+pub use crate::settings::objective::{AbsentRule, ObjectiveKind, ObjectiveSettings, OutOfRange, Scope};
 
 /// Why an objective cannot be computed.
 #[derive(Debug, thiserror::Error)]
@@ -152,22 +65,13 @@ pub enum ObjectiveError {
 
 impl Classify for ObjectiveError {}
 
-impl ObjectiveSettings {
-    /// Checks the ranges that do not depend on data.
-    ///
-    /// # Errors
-    /// [`ObjectiveError::Range`].
-    pub fn check(&self) -> Result<(), ObjectiveError> {
-        let range = |key, found: f64, fits: bool, expected| {
-            if found.is_finite() && fits { Ok(()) } else { Err(ObjectiveError::Range { key, found, expected }) }
-        };
-        range("temperature", self.temperature, self.temperature > 0.0, "a finite number > 0")?;
-        range("alpha", self.alpha, (0.0..=1.0).contains(&self.alpha), "a number from 0 to 1")?;
-        range("eta", self.eta, self.eta > 0.0, "a finite number > 0")?;
-        range("adjustment", self.adjustment, self.adjustment >= 0.0, "a finite number >= 0")?;
-        range("floor", self.floor, (0.0..=1.0).contains(&self.floor), "a number from 0 to 1/groups")
+impl From<OutOfRange> for ObjectiveError {
+    fn from(OutOfRange { key, found, expected }: OutOfRange) -> Self {
+        Self::Range { key, found, expected }
     }
+}
 
+impl ObjectiveSettings {
     /// Checks that the floor fits `groups` groups.
     pub(super) fn check_groups(&self, groups: usize) -> Result<(), ObjectiveError> {
         if groups == 0 {

@@ -3,9 +3,12 @@
 //! Order of precedence: defaults, then the TOML file, then flags. Wire types deny unknown fields and never `flatten`, so that
 //! errors name the line and the expected keys.
 
+pub mod architecture;
 pub mod audit;
+pub mod augment;
 pub mod export;
 pub mod ingest;
+pub mod objective;
 pub mod phantom;
 pub mod pipeline;
 pub mod preprocess;

@@ -1,1 +1,140 @@
-//! `train`: being built.
+//! `train`: a DATASET becomes a RUN (design, sections 3 and 4).
+//!
+//! [`data`] splits and images; [`streams`] order and random numbers; [`augment`]; [`teacher`]; [`session`] the epochs with
+//! [`step`] inside; [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`finish`] the RUN's last files.
+//! What is random follows from seed and position alone, so an interrupted run goes on bit for bit.
+
+mod arithmetic;
+mod augment;
+mod checkpoint;
+mod data;
+mod error;
+mod evaluate;
+mod events;
+mod finish;
+mod optimiser;
+mod selection;
+mod session;
+mod step;
+mod streams;
+mod teacher;
+
+use std::path::Path;
+use std::time::Instant;
+
+use tch::Device;
+
+use crate::context::Context;
+use crate::formats::run::{RUN_JSON, RunJson, read_run_json};
+use crate::model::ModelSpec;
+use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
+use crate::settings::train::TrainSettings;
+use crate::torch::choose_device;
+use data::{Images, Samples};
+use session::{Session, Work};
+use teacher::TeacherFile;
+
+pub use error::TrainError;
+
+/// What a training run gave.
+#[derive(Debug, Clone)]
+pub struct TrainSummary {
+    /// `run.json`.
+    pub run: RunJson,
+    /// Whether the RUN was there already.
+    pub up_to_date: bool,
+    /// Wall time of this call.
+    pub seconds: f64,
+}
+
+/// Trains on the DATASET at `dataset` into the RUN at `out`.
+///
+/// An equal run that is complete is up to date; an equal one that was interrupted is resumed, bit for bit.
+///
+/// # Errors
+/// [`TrainError`].
+pub fn train(
+    settings: &TrainSettings,
+    dataset: &Path,
+    out: &Path,
+    force: bool,
+    device: &str,
+    context: Context<'_>,
+) -> Result<TrainSummary, TrainError> {
+    let started = Instant::now();
+    let device = choose_device(device)?;
+    tch::set_num_threads(i32::try_from(context.pool.current_num_threads()).unwrap_or(i32::MAX));
+    let samples = Samples::open(dataset, settings)?;
+    let teacher = TeacherFile::open(settings, &samples)?;
+    let fingerprint = run_fingerprint(settings, &samples, teacher.as_ref());
+    let folder = match OutDir::open(out, RUN_JSON, &fingerprint, force)? {
+        Opened::UpToDate => {
+            let run = read_run_json(out)?;
+            return Ok(TrainSummary { run, up_to_date: true, seconds: started.elapsed().as_secs_f64() });
+        }
+        Opened::Work(folder) => folder,
+    };
+    let mut paths = vec![dataset.to_path_buf(), out.to_path_buf()];
+    paths.extend(settings.teacher.clone());
+    let provenance = Provenance::begin(context.pool.current_num_threads(), &format!("{device:?}"), &paths);
+    let run = work(settings, &samples, teacher.as_ref(), (folder, provenance), device, context)?;
+    Ok(TrainSummary { run, up_to_date: false, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// What a RUN is made from.
+fn run_fingerprint(settings: &TrainSettings, samples: &Samples, teacher: Option<&TeacherFile>) -> String {
+    let json = samples.dataset.json();
+    let teacher = teacher.map_or("", |teacher| &teacher.info.weights_sha256);
+    let settings = settings_toml(settings);
+    let parts = ["groupdistil.train/1", &settings, &json.content_hash, &json.plan_hash, teacher];
+    fingerprint(parts.map(str::as_bytes))
+}
+
+/// `settings.toml`: can be given to `--config`; seed and fold, which have flags of their own, are in its first line.
+fn settings_toml(settings: &TrainSettings) -> String {
+    let fold = settings.fold.map_or_else(String::new, |fold| format!(" --fold {fold}"));
+    let text = toml::to_string(&settings.wire()).expect("settings are plain values and one table");
+    format!("# --seed {}{fold}\n{text}", settings.seed)
+}
+
+fn work(
+    settings: &TrainSettings,
+    samples: &Samples,
+    teacher_file: Option<&TeacherFile>,
+    (folder, mut provenance): (OutDir, Provenance),
+    device: Device,
+    context: Context<'_>,
+) -> Result<RunJson, TrainError> {
+    let started = Instant::now();
+    let images = Images::load(samples, device, context)?;
+    let spec = ModelSpec {
+        architecture: settings.arch,
+        channels: samples.dataset.image_shape().0,
+        classes: samples.dataset.classes().len(),
+        mean: images.mean.clone(),
+        std: images.std.clone(),
+    };
+    let channels_last = arithmetic::Arithmetic::choose(settings, device).channels_last;
+    let load = |file: &TeacherFile| file.load(samples.dataset.image_shape(), device, channels_last);
+    let teacher = teacher_file.map(load).transpose()?;
+    let root = folder.root().to_path_buf();
+    let work = Work { settings, samples, images: &images, teacher: teacher.as_ref(), root: &root, context };
+    let mut session = Session::open(work, &spec)?;
+    provenance.note("resumed_at_step", session.position().steps);
+    let reading = started.elapsed().as_secs_f64();
+    let before = session.position().steps;
+    session.train()?;
+    let training = started.elapsed().as_secs_f64() - reading;
+    let run = finish::finish(&mut session, &spec, teacher_file)?;
+    run.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let steps = run.steps - before;
+    provenance.note("seconds_reading", reading);
+    provenance.note("seconds_training", training);
+    provenance.note("seconds_finishing", started.elapsed().as_secs_f64() - reading - training);
+    provenance.note("seconds_per_step", if steps > 0 { Some(training / steps as f64) } else { None });
+    provenance.note("bfloat16", session.arithmetic.bfloat16);
+    provenance.note("channels_last", session.arithmetic.channels_last);
+    drop(session);
+    folder.complete(&provenance.end(), &run)?;
+    Ok(run)
+}

@@ -1,0 +1,44 @@
+//! Names of the networks. Their shapes are in `model`.
+
+use serde::{Deserialize, Serialize};
+
+/// A network by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Architecture {
+    /// torchvision's ResNet-18.
+    Resnet18,
+    /// The compact student, under 1 M parameters.
+    CompactResnet,
+}
+
+impl Architecture {
+    /// All networks.
+    pub const ALL: [Self; 2] = [Self::Resnet18, Self::CompactResnet];
+
+    /// The name as TOML and the command line spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resnet18 => "resnet18",
+            Self::CompactResnet => "compact-resnet",
+        }
+    }
+
+    /// The network of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|architecture| architecture.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_both_ways_and_are_those_of_toml() {
+        for architecture in Architecture::ALL {
+            assert_eq!(Architecture::from_name(architecture.name()), Some(architecture));
+            assert_eq!(serde_json::to_value(architecture).unwrap(), architecture.name());
+        }
+    }
+}

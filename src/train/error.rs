@@ -1,0 +1,231 @@
+//! Why a training run cannot start or had to stop.
+
+use std::path::PathBuf;
+
+use crate::failure::{Classify, FailureKind};
+use crate::formats::dataset::DatasetError;
+use crate::formats::predictions::PredictionsError;
+use crate::formats::run::RunError;
+use crate::fsx::FsError;
+use crate::model::WeightsError;
+use crate::objective::ObjectiveError;
+use crate::outdir::OutDirError;
+use crate::settings::train::TrainSettingsError;
+use crate::torch::{DeviceError, TorchError};
+
+/// Why a training run cannot start or had to stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A setting out of range.
+    #[error(transparent)]
+    Settings(#[from] TrainSettingsError),
+    /// The objective refused its settings or input.
+    #[error(transparent)]
+    Objective(#[from] ObjectiveError),
+    /// No such device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The dataset cannot be read.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The teacher's RUN, or a file of this one, cannot be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Weights cannot be read or written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Predictions cannot be written.
+    #[error(transparent)]
+    Predictions(#[from] PredictionsError),
+    /// The output folder cannot be used.
+    #[error(transparent)]
+    OutDir(#[from] OutDirError),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// libtorch failed.
+    #[error("libtorch failed in training")]
+    Torch(#[from] TorchError),
+    /// A checkpoint that cannot be read; the run starts anew.
+    #[error("`{}`: a checkpoint that cannot be read: {reason}", path.display())]
+    Checkpoint {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `--fold` without k-fold in the dataset.
+    #[error(
+        "--fold {fold} was given, but the dataset has no folds; make it with `groupdistil preprocess --split k-fold --folds K`"
+    )]
+    NoFolds {
+        /// What was given.
+        fold: usize,
+    },
+    /// `--fold` beyond the last.
+    #[error("--fold is {fold}, but the dataset has folds 0 to {}", folds.saturating_sub(1))]
+    FoldRange {
+        /// What was given.
+        fold: usize,
+        /// How many there are.
+        folds: usize,
+    },
+    /// Nothing to train on.
+    #[error(
+        "the training split has {samples} samples; at least 2 are needed: see exclusions.csv of the dataset for what was left out"
+    )]
+    TooFewSamples {
+        /// How many there are.
+        samples: usize,
+    },
+    /// Nothing to tell apart.
+    #[error(
+        "all training samples are of the class `{class}`; a classifier needs at least two: check the labels, or the split"
+    )]
+    OneClass {
+        /// The only class.
+        class: String,
+    },
+    /// Nothing to select an epoch by.
+    #[error("the validation split is empty, so no epoch can be selected; preprocess with a share for validation")]
+    NoValidation,
+    /// Groups that no validation subject stands for.
+    #[error(
+        "selection by worst-group accuracy needs validation subjects of every group that is trained on, but there are none of {}; \
+         train with `--set selection=accuracy`, which needs none, or preprocess with more subjects for validation or another group-by",
+        quoted(groups)
+    )]
+    GroupsWithoutValidation {
+        /// These groups.
+        groups: Vec<String>,
+    },
+    /// A distillation without teacher.
+    #[error("objective {objective} learns from a teacher; give --teacher RUN or --teacher FILE.pt")]
+    NoTeacher {
+        /// The objective.
+        objective: &'static str,
+    },
+    /// A teacher that nobody listens to.
+    #[error("objective {objective} has no teacher; leave --teacher away, or train with --objective kd or group-distil")]
+    UnwantedTeacher {
+        /// The objective.
+        objective: &'static str,
+    },
+    /// The teacher tells other classes apart.
+    #[error("the teacher `{}` knows the classes {}, the dataset has {}; they must be the same", path.display(), quoted(found), quoted(expected))]
+    TeacherClasses {
+        /// The teacher.
+        path: PathBuf,
+        /// Its classes.
+        found: Vec<String>,
+        /// The dataset's.
+        expected: Vec<String>,
+    },
+    /// A TorchScript file without class names.
+    #[error("the teacher `{}` does not say which classes it knows; name them in the order of its logits: --set 'teacher_classes=[...]'", path.display())]
+    TeacherUnnamed {
+        /// The teacher.
+        path: PathBuf,
+    },
+    /// The teacher takes other images, or gives other logits than its classes.
+    #[error("the teacher `{}` does not fit the dataset: {reason}", path.display())]
+    TeacherShape {
+        /// The teacher.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The teacher was trained on samples that this run validates or tests with.
+    #[error(
+        "the teacher `{}` was trained with {}, this run is with {}: it has seen subjects that are tested here; train a teacher of the same fold",
+        path.display(), fold_name(*found), fold_name(*expected)
+    )]
+    TeacherFold {
+        /// The teacher.
+        path: PathBuf,
+        /// Its fold.
+        found: Option<usize>,
+        /// This run's.
+        expected: Option<usize>,
+    },
+    /// A pixel that is no number.
+    #[error("sample {sample_id} has a pixel that is not finite; make the dataset anew")]
+    Pixel {
+        /// The sample.
+        sample_id: String,
+    },
+    /// A loss that is not finite; q has not moved and the optimiser has not stepped.
+    #[error(
+        "the loss of sample {sample_id} (group `{group}`) is not finite at step {step} of epoch {epoch}; the run keeps what it had after epoch {}: \
+         lower learning_rate, or train with precision=float32",
+        epoch.saturating_sub(1)
+    )]
+    NotFinite {
+        /// 1-based epoch.
+        epoch: u64,
+        /// 1-based step of the run.
+        step: u64,
+        /// The sample.
+        sample_id: String,
+        /// Its group.
+        group: String,
+    },
+    /// Logits of the evaluation that are not finite.
+    #[error(
+        "the network's logits for sample {sample_id} (group `{group}`) are not finite after epoch {epoch}; lower learning_rate"
+    )]
+    NotFiniteEvaluation {
+        /// 1-based epoch.
+        epoch: u64,
+        /// The sample.
+        sample_id: String,
+        /// Its group.
+        group: String,
+    },
+    /// Interrupted; the next call goes on from here.
+    #[error("interrupted in epoch {epoch}; everything up to step {step} is kept in `{}`, and the same command goes on from there", path.display())]
+    Interrupted {
+        /// The RUN.
+        path: PathBuf,
+        /// 1-based epoch.
+        epoch: u64,
+        /// Steps done.
+        step: u64,
+    },
+    /// Interrupted before the first step.
+    #[error("interrupted before the first step")]
+    InterruptedEarly,
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn fold_name(fold: Option<usize>) -> String {
+    fold.map_or_else(|| "no fold".to_owned(), |fold| format!("fold {fold}"))
+}
+
+impl From<tch::TchError> for TrainError {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
+    }
+}
+
+impl Classify for TrainError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Settings(error) => error.kind(),
+            Self::Objective(ObjectiveError::Range { .. }) => FailureKind::Usage,
+            Self::Device(error) => error.kind(),
+            Self::OutDir(error) => error.kind(),
+            Self::NoFolds { .. }
+            | Self::FoldRange { .. }
+            | Self::NoTeacher { .. }
+            | Self::UnwantedTeacher { .. }
+            | Self::TeacherUnnamed { .. } => FailureKind::Usage,
+            Self::Interrupted { .. } | Self::InterruptedEarly => FailureKind::Interrupted,
+            _ => FailureKind::Unusable,
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The teacher: a RUN, or a TorchScript file. In eval mode, without gradient, with logits in the order of the dataset's classes.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tch::{CModule, Device, Kind, Tensor};
+
+use super::TrainError;
+use super::data::{Samples, indices, size};
+use crate::formats::model_metadata::{METADATA_FILE, ModelMetadata};
+use crate::formats::run::{RunJson, TeacherInfo, WEIGHTS, read_run_json};
+use crate::fsx;
+use crate::model::{Architecture, Classifier, ModelSpec};
+use crate::settings::train::TrainSettings;
+use crate::torch::script;
+
+/// Weights of the largest network here are far below this.
+const WEIGHTS_CAP_BYTES: u64 = 4 << 30;
+
+/// A teacher that fits the dataset, not yet loaded.
+#[derive(Debug)]
+pub struct TeacherFile {
+    path: PathBuf,
+    /// What `run.json` says of it.
+    pub info: TeacherInfo,
+    /// What a reader of the run should know.
+    pub warnings: Vec<String>,
+    /// Position in the teacher's logits per class of the dataset.
+    order: Vec<usize>,
+    run: Option<Box<RunJson>>,
+}
+
+/// What tells where a teacher's training data came from.
+struct Origin<'a> {
+    dataset_hash: &'a str,
+    fold: Option<usize>,
+    seed: u64,
+}
+
+fn sha256(path: &Path) -> Result<String, TrainError> {
+    Ok(data_encoding::HEXLOWER.encode(&Sha256::digest(fsx::read(path, WEIGHTS_CAP_BYTES)?)))
+}
+
+impl TeacherFile {
+    /// Looks at the teacher of the settings; `None` for objectives without one.
+    ///
+    /// # Errors
+    /// [`TrainError`] when there is none, when nobody listens to it, or when it does not fit the dataset.
+    pub fn open(settings: &TrainSettings, samples: &Samples) -> Result<Option<Self>, TrainError> {
+        let objective = settings.objective.objective;
+        match (&settings.teacher, objective.needs_teacher()) {
+            (None, false) => Ok(None),
+            (None, true) => Err(TrainError::NoTeacher { objective: objective.as_str() }),
+            (Some(_), false) => Err(TrainError::UnwantedTeacher { objective: objective.as_str() }),
+            (Some(path), true) if path.is_dir() => Self::open_run(path, settings, samples).map(Some),
+            (Some(path), true) => Self::open_script(path, settings, samples).map(Some),
+        }
+    }
+
+    fn open_run(path: &Path, settings: &TrainSettings, samples: &Samples) -> Result<Self, TrainError> {
+        let run = read_run_json(path)?;
+        let channels = samples.dataset.image_shape().0;
+        if run.image_shape[0] != channels {
+            let reason = format!("it takes images of {} channels, not {channels}", run.image_shape[0]);
+            return Err(TrainError::TeacherShape { path: path.to_path_buf(), reason });
+        }
+        let origin = Origin { dataset_hash: &run.dataset_hash, fold: run.fold, seed: run.seed };
+        let warnings = check_origin(path, &origin, settings, samples)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            info: TeacherInfo {
+                kind: "run".to_owned(),
+                objective: Some(run.objective.clone()),
+                architecture: Some(run.architecture.clone()),
+                seed: Some(run.seed),
+                weights_sha256: sha256(&path.join(WEIGHTS))?,
+            },
+            warnings,
+            order: class_order(path, &run.classes, samples.dataset.classes())?,
+            run: Some(Box::new(run)),
+        })
+    }
+
+    fn open_script(path: &Path, settings: &TrainSettings, samples: &Samples) -> Result<Self, TrainError> {
+        let weights_sha256 = sha256(path)?;
+        let metadata = match script::extra_file(path, METADATA_FILE)? {
+            Some(bytes) => Some(serde_json::from_slice::<ModelMetadata>(&bytes).map_err(|error| {
+                TrainError::TeacherShape { path: path.to_path_buf(), reason: format!("its {METADATA_FILE}: {error}") }
+            })?),
+            None => None,
+        };
+        let classes = metadata.as_ref().map(|metadata| &metadata.classes).or(settings.teacher_classes.as_ref());
+        let classes = classes.ok_or_else(|| TrainError::TeacherUnnamed { path: path.to_path_buf() })?;
+        let warnings = match &metadata {
+            Some(known) => {
+                let origin = Origin { dataset_hash: &known.hashes.dataset, fold: known.fold, seed: known.seed };
+                check_origin(path, &origin, settings, samples)?
+            }
+            None => vec![
+                "the teacher does not say what it was trained on; it may have seen subjects that are tested here"
+                    .to_owned(),
+            ],
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            info: TeacherInfo {
+                kind: "torchscript".to_owned(),
+                objective: metadata.as_ref().map(|known| known.objective.clone()),
+                architecture: metadata.as_ref().map(|known| known.architecture.clone()),
+                seed: metadata.as_ref().map(|known| known.seed),
+                weights_sha256,
+            },
+            warnings,
+            order: class_order(path, classes, samples.dataset.classes())?,
+            run: None,
+        })
+    }
+
+    /// Loads the network and tries it on one image of the dataset's shape.
+    ///
+    /// # Errors
+    /// [`TrainError`] when the weights cannot be read, or do not fit.
+    pub fn load(
+        &self,
+        shape: (usize, usize, usize),
+        device: Device,
+        channels_last: bool,
+    ) -> Result<Teacher, TrainError> {
+        let network = match &self.run {
+            Some(run) => Network::Run(Box::new(self.classifier(run, device, channels_last)?)),
+            None => Network::Script(script::load(&self.path, device)?),
+        };
+        let identity = self.order.iter().enumerate().all(|(index, &position)| index == position);
+        let order = if identity { None } else { Some(indices(&self.order, device)?) };
+        let teacher = Teacher { network, order };
+        let (channels, height, width) = shape;
+        let image = [1, size(channels), size(height), size(width)];
+        let image = Tensor::f_zeros(image, (Kind::Float, device))?;
+        let wrong = |reason| TrainError::TeacherShape { path: self.path.clone(), reason };
+        let logits = teacher
+            .network
+            .logits(&image)
+            .map_err(|error| wrong(format!("it cannot take images of {channels} x {height} x {width}: {error}")))?;
+        if logits.size() != [1, size(self.order.len())] {
+            return Err(wrong(format!("it gives {:?} logits for one image, not {}", logits.size(), self.order.len())));
+        }
+        Ok(teacher)
+    }
+
+    fn classifier(&self, run: &RunJson, device: Device, channels_last: bool) -> Result<Classifier, TrainError> {
+        let architecture = Architecture::from_name(&run.architecture).ok_or_else(|| TrainError::TeacherShape {
+            path: self.path.clone(),
+            reason: format!("its architecture `{}` is not known to this version", run.architecture),
+        })?;
+        let spec = ModelSpec {
+            architecture,
+            channels: run.image_shape[0],
+            classes: run.classes.len(),
+            mean: run.mean.clone(),
+            std: run.std.clone(),
+        };
+        let mut classifier = Classifier::new(&spec, 0, device);
+        classifier.load(&self.path.join(WEIGHTS))?;
+        if channels_last {
+            classifier.to_channels_last()?;
+        }
+        Ok(classifier)
+    }
+}
+
+/// Where each class of the dataset is in the teacher's logits.
+fn class_order(path: &Path, found: &[String], expected: &[String]) -> Result<Vec<usize>, TrainError> {
+    let position = |class: &String| found.iter().position(|name| name == class);
+    let order: Option<Vec<usize>> = expected.iter().map(position).collect();
+    order.filter(|order| order.len() == found.len()).ok_or_else(|| TrainError::TeacherClasses {
+        path: path.to_path_buf(),
+        found: found.to_vec(),
+        expected: expected.to_vec(),
+    })
+}
+
+/// Refuses a teacher that was trained on this run's test subjects, and says what is not known.
+fn check_origin(
+    path: &Path,
+    origin: &Origin<'_>,
+    settings: &TrainSettings,
+    samples: &Samples,
+) -> Result<Vec<String>, TrainError> {
+    let json = samples.dataset.json();
+    let mut warnings = Vec::new();
+    if origin.dataset_hash != json.content_hash {
+        warnings.push(
+            "the teacher was trained on another dataset; it may have seen subjects that are tested here".to_owned(),
+        );
+    } else if json.folds.is_some() && origin.fold.unwrap_or(0) != settings.fold.unwrap_or(0) {
+        let (found, expected) = (origin.fold, settings.fold);
+        return Err(TrainError::TeacherFold { path: path.to_path_buf(), found, expected });
+    }
+    if origin.seed != settings.seed {
+        warnings.push(format!("the teacher is of seed {}, this run of seed {}", origin.seed, settings.seed));
+    }
+    Ok(warnings)
+}
+
+/// A loaded teacher.
+pub struct Teacher {
+    network: Network,
+    /// Positions of the dataset's classes in its logits, where they differ.
+    order: Option<Tensor>,
+}
+
+enum Network {
+    Run(Box<Classifier>),
+    Script(CModule),
+}
+
+impl Network {
+    fn logits(&self, x: &Tensor) -> Result<Tensor, tch::TchError> {
+        match self {
+            Self::Run(classifier) => Ok(tch::no_grad(|| classifier.forward(x, false))),
+            Self::Script(module) => tch::no_grad(|| module.forward_ts(&[x])),
+        }
+    }
+}
+
+impl Teacher {
+    /// Logits `[n, K]` in the order of the dataset's classes, without gradient.
+    ///
+    /// # Errors
+    /// [`TrainError::Torch`].
+    pub fn logits(&self, x: &Tensor) -> Result<Tensor, TrainError> {
+        let logits = self.network.logits(x)?;
+        match &self.order {
+            None => Ok(logits),
+            Some(order) => Ok(logits.f_index_select(1, order)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn classes_are_matched_by_name_whatever_their_order() {
+        let path = Path::new("t");
+        assert_eq!(class_order(path, &names("b c a"), &names("a b c")).unwrap(), [2, 0, 1]);
+        let error = class_order(path, &names("a b"), &names("a b c")).unwrap_err().to_string();
+        assert!(error.contains("knows the classes `a`, `b`, the dataset has `a`, `b`, `c`"), "{error}");
+        assert!(class_order(path, &names("a b c d"), &names("a b c")).is_err());
+    }
+}
