@@ -126,12 +126,8 @@ pub fn write_bulk(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
 /// Writes a new file that its owner alone may read (0600 from its first byte on); an existing one is an error.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = File::options()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(io_error(path, "create"))?;
+    let mut file =
+        File::options().create_new(true).write(true).mode(0o600).open(path).map_err(io_error(path, "create"))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error(path, "write"))
 }
 
