@@ -20,7 +20,7 @@ const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 /// No scanner makes more frames in one file.
 const FRAMES_CAP: i64 = 100_000;
 
-type Item = InMemDicomObject;
+pub(super) type Item = InMemDicomObject;
 
 /// Why a header cannot be used; becomes the ledger's row.
 #[derive(Debug, thiserror::Error)]
@@ -57,18 +57,18 @@ fn keyword(tag: Tag) -> String {
     StandardDataDictionary.by_tag(tag).map_or_else(|| "attribute".to_owned(), |entry| entry.alias.to_owned())
 }
 
-fn malformed(tag: Tag, found: impl Into<String>, expected: &'static str) -> DicomError {
+pub(super) fn malformed(tag: Tag, found: impl Into<String>, expected: &'static str) -> DicomError {
     DicomError::Attribute { name: keyword(tag), tag, found: found.into(), expected }
 }
 
 /// Text without padding; empty is absent.
-fn text(item: &Item, tag: Tag) -> Option<String> {
+pub(super) fn text(item: &Item, tag: Tag) -> Option<String> {
     let value = item.element_opt(tag).ok().flatten()?.to_str().ok()?;
     let trimmed = value.trim_matches([' ', '\0']).to_owned();
     (!trimmed.is_empty()).then_some(trimmed)
 }
 
-fn floats(item: &Item, tag: Tag) -> Result<Option<Vec<f64>>, DicomError> {
+pub(super) fn floats(item: &Item, tag: Tag) -> Result<Option<Vec<f64>>, DicomError> {
     let Some(element) = item.element_opt(tag).ok().flatten() else { return Ok(None) };
     if element.is_empty() || element.to_str().is_ok_and(|text| text.trim_matches([' ', '\0']).is_empty()) {
         return Ok(None);
@@ -81,11 +81,11 @@ fn floats(item: &Item, tag: Tag) -> Result<Option<Vec<f64>>, DicomError> {
     }
 }
 
-fn float(item: &Item, tag: Tag) -> Result<Option<f64>, DicomError> {
+pub(super) fn float(item: &Item, tag: Tag) -> Result<Option<f64>, DicomError> {
     Ok(floats(item, tag)?.and_then(|values| values.first().copied()))
 }
 
-fn integer(item: &Item, tag: Tag) -> Result<Option<i64>, DicomError> {
+pub(super) fn integer(item: &Item, tag: Tag) -> Result<Option<i64>, DicomError> {
     let Some(element) = item.element_opt(tag).ok().flatten() else { return Ok(None) };
     if element.is_empty() || element.to_str().is_ok_and(|text| text.trim_matches([' ', '\0']).is_empty()) {
         return Ok(None);
@@ -94,7 +94,7 @@ fn integer(item: &Item, tag: Tag) -> Result<Option<i64>, DicomError> {
 }
 
 /// The first item of a sequence.
-fn first(item: &Item, sequence: Tag) -> Option<&Item> {
+pub(super) fn first(item: &Item, sequence: Tag) -> Option<&Item> {
     item.element_opt(sequence).ok().flatten()?.items()?.first()
 }
 
@@ -163,7 +163,7 @@ fn open(path: &Path) -> Result<FileDicomObject<Item>, DicomError> {
 }
 
 /// The innermost cause: dicom-rs repeats the path in the outer ones.
-fn deepest(error: &dyn std::error::Error) -> String {
+pub(super) fn deepest(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;

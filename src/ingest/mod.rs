@@ -19,6 +19,7 @@ mod ledger;
 mod look;
 mod nifti;
 mod people;
+pub mod pixels;
 mod privacy;
 mod rows;
 mod scan;

@@ -1,4 +1,4 @@
-//! NIfTI-1 headers: 3-d and 4-d, `.nii`, `.nii.gz`, `.hdr` + `.img`; the affine as nibabel chooses it.
+//! NIfTI-1 headers: 3-d and 4-d, `.nii`, `.nii.gz`, `.hdr` + `.img`; the affine as nibabel chooses it. Voxels: `pixels/nifti.rs`.
 //!
 //! Array index i counts columns, j rows, k slices, t phases; frame number = t x slices + k.
 
@@ -44,14 +44,14 @@ impl NiftiError {
 
 /// Sizes i, j, k, t of a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Size {
-    columns: u32,
-    rows: u32,
-    slices: u32,
-    phases: u32,
+pub(super) struct Size {
+    pub(super) columns: u32,
+    pub(super) rows: u32,
+    pub(super) slices: u32,
+    pub(super) phases: u32,
 }
 
-fn field(field: &'static str, found: impl ToString, expected: &'static str) -> NiftiError {
+pub(super) fn field(field: &'static str, found: impl ToString, expected: &'static str) -> NiftiError {
     NiftiError::Field { field, found: found.to_string(), expected }
 }
 
@@ -162,14 +162,20 @@ fn patient(path: &Path) -> String {
     }
 }
 
+/// The header of a NIfTI file and the sizes it announces.
+pub(super) fn checked_header(path: &Path) -> Result<(NiftiHeader, Size), NiftiError> {
+    let owned = path.to_path_buf();
+    let header = guarded(move || NiftiHeader::from_file(&owned).map_err(|error| NiftiError::Read(error.to_string())))?;
+    let size = size(&header)?;
+    Ok((header, size))
+}
+
 /// The images of a NIfTI file.
 ///
 /// # Errors
 /// [`NiftiError`], which becomes a `rejected` row.
 pub fn read(path: &Path, relative: &str, file: usize) -> Result<Vec<Image>, NiftiError> {
-    let owned = path.to_path_buf();
-    let header = guarded(move || NiftiHeader::from_file(&owned).map_err(|error| NiftiError::Read(error.to_string())))?;
-    let size = size(&header)?;
+    let (header, size) = checked_header(path)?;
     let geometry = affine(&header, size).as_ref().and_then(VolumeGeometry::from_affine);
     let Some(geometry) = geometry else {
         return Err(field("affine", "degenerate", "perpendicular axes with positive spacings"));

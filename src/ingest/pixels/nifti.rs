@@ -1,0 +1,233 @@
+//! Voxels of NIfTI-1 files, only the wanted frames: a stream is read up to the last of them, so that memory follows what is asked
+//! for and never what a header claims. Column index i runs fastest, then row j, slice k, phase t.
+
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use ndarray::Array2;
+use nifti::{Endianness, NiftiHeader};
+
+use super::super::nifti::{NiftiError, Size, checked_header, field};
+use super::{Channels, FRAME_PIXELS_CAP, PixelsError, frame_index};
+use crate::fsx;
+
+/// Header and its extension flag: the earliest place of voxels in a single file.
+const LEAST_OFFSET: u64 = 352;
+/// Header extensions are no larger than this.
+const OFFSET_CAP: f32 = 1e9;
+
+/// How one voxel is stored: NIfTI-1 datatype codes of one real number.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    U8,
+    I16,
+    I32,
+    F32,
+    F64,
+    I8,
+    U16,
+    U32,
+    I64,
+    U64,
+}
+
+impl Kind {
+    fn of(code: i16) -> Option<Self> {
+        Some(match code {
+            2 => Self::U8,
+            4 => Self::I16,
+            8 => Self::I32,
+            16 => Self::F32,
+            64 => Self::F64,
+            256 => Self::I8,
+            512 => Self::U16,
+            768 => Self::U32,
+            1024 => Self::I64,
+            1280 => Self::U64,
+            _ => return None,
+        })
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::U8 | Self::I8 => 1,
+            Self::I16 | Self::U16 => 2,
+            Self::I32 | Self::U32 | Self::F32 => 4,
+            Self::I64 | Self::U64 | Self::F64 => 8,
+        }
+    }
+
+    /// The number in little-endian `bytes` (as many as [`Kind::bytes`], the rest 0). 64-bit integers are rounded to float64.
+    #[expect(clippy::cast_precision_loss, reason = "said in the doc")]
+    fn number(self, bytes: [u8; 8]) -> f64 {
+        let [a, b, c, d, ..] = bytes;
+        match self {
+            Self::U8 => f64::from(a),
+            Self::I8 => f64::from(i8::from_le_bytes([a])),
+            Self::I16 => f64::from(i16::from_le_bytes([a, b])),
+            Self::U16 => f64::from(u16::from_le_bytes([a, b])),
+            Self::I32 => f64::from(i32::from_le_bytes([a, b, c, d])),
+            Self::U32 => f64::from(u32::from_le_bytes([a, b, c, d])),
+            Self::F32 => f64::from(f32::from_le_bytes([a, b, c, d])),
+            Self::I64 => i64::from_le_bytes(bytes) as f64,
+            Self::U64 => u64::from_le_bytes(bytes) as f64,
+            Self::F64 => f64::from_le_bytes(bytes),
+        }
+    }
+}
+
+/// How the voxels of a volume are laid out and scaled.
+struct Layout {
+    size: Size,
+    kind: Kind,
+    swap: bool,
+    slope: f64,
+    inter: f64,
+    offset: u64,
+    /// The file with the voxels: the header's own, or its `.img`.
+    file: PathBuf,
+}
+
+impl Layout {
+    fn of(path: &Path, header: &NiftiHeader, size: Size) -> Result<Self, NiftiError> {
+        let expected = "a code of one real number per voxel (2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280)";
+        let kind = Kind::of(header.datatype).ok_or_else(|| field("datatype", header.datatype, expected))?;
+        if u64::from(size.rows) * u64::from(size.columns) > FRAME_PIXELS_CAP {
+            let found = format!("{} x {}", size.columns, size.rows);
+            return Err(field("dim", found, "at most 2^26 pixels a slice"));
+        }
+        let (slope, inter) = scaling(header)?;
+        let is_pair = header.magic == *nifti::header::MAGIC_CODE_NI1;
+        if !(0.0..=OFFSET_CAP).contains(&header.vox_offset) {
+            return Err(field("vox_offset", header.vox_offset, "a number of bytes"));
+        }
+        // 0 to 1e9, whole or cut to whole: exact in u64.
+        let offset = header.vox_offset as u64;
+        Ok(Self {
+            size,
+            kind,
+            swap: header.endianness != Endianness::Little,
+            slope,
+            inter,
+            offset: if is_pair { offset } else { offset.max(LEAST_OFFSET) },
+            file: if is_pair { image_file(path)? } else { path.to_path_buf() },
+        })
+    }
+
+    fn frame_bytes(&self) -> u64 {
+        u64::from(self.size.rows) * u64::from(self.size.columns) * self.kind.bytes() as u64
+    }
+
+    fn frame(&self, bytes: &[u8]) -> Result<Array2<f32>, NiftiError> {
+        let width = self.kind.bytes();
+        let value = |voxel: &[u8]| {
+            let mut little = [0_u8; 8];
+            little[..width].copy_from_slice(voxel);
+            if self.swap {
+                little[..width].reverse();
+            }
+            (self.kind.number(little) * self.slope + self.inter) as f32
+        };
+        let values = bytes.chunks_exact(width).map(value).collect();
+        let shape = (self.size.rows as usize, self.size.columns as usize);
+        Array2::from_shape_vec(shape, values).map_err(|error| NiftiError::Read(error.to_string()))
+    }
+}
+
+/// `scl_slope` and `scl_inter`; a slope of 0 or NaN means none (NIfTI-1 standard; nibabel does the same).
+fn scaling(header: &NiftiHeader) -> Result<(f64, f64), NiftiError> {
+    let (slope, inter) = (f64::from(header.scl_slope), f64::from(header.scl_inter));
+    if slope == 0.0 || !slope.is_finite() {
+        return Ok((1.0, 0.0));
+    }
+    if !inter.is_finite() {
+        return Err(field("scl_inter", inter, "a finite number beside a valid scl_slope"));
+    }
+    Ok((slope, inter))
+}
+
+/// The `.img` or `.img.gz` beside a `.hdr` or `.hdr.gz`.
+fn image_file(path: &Path) -> Result<PathBuf, NiftiError> {
+    let stem = super::super::nifti::stem(path);
+    let candidates = ["img", "img.gz", "IMG", "IMG.GZ"].map(|ending| path.with_file_name(format!("{stem}.{ending}")));
+    let missing = || NiftiError::Read(format!("its other half {stem}.img is missing"));
+    candidates.into_iter().find(|candidate| candidate.is_file()).ok_or_else(missing)
+}
+
+/// The bytes of a file, seekable or decompressed as they are read.
+enum Stream {
+    Plain(BufReader<std::fs::File>),
+    Gzip { inner: Box<MultiGzDecoder<BufReader<std::fs::File>>>, at: u64 },
+}
+
+impl Stream {
+    fn open(path: &Path) -> Result<Self, PixelsError> {
+        let mut file = fsx::open(path)?;
+        let mut magic = Vec::new();
+        let reading = |file: &mut std::fs::File, magic: &mut Vec<u8>| {
+            file.by_ref().take(2).read_to_end(magic)?;
+            file.seek(SeekFrom::Start(0))
+        };
+        reading(&mut file, &mut magic).map_err(fsx::io_error(path, "read"))?;
+        let buffered = BufReader::new(file);
+        Ok(if magic == [0x1f, 0x8b] {
+            Self::Gzip { inner: Box::new(MultiGzDecoder::new(buffered)), at: 0 }
+        } else {
+            Self::Plain(buffered)
+        })
+    }
+
+    /// `count` bytes from `offset`, which lies behind what was read before; fewer at the end of the file.
+    fn read_at(&mut self, offset: u64, count: u64) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self {
+            Self::Plain(file) => {
+                file.seek(SeekFrom::Start(offset))?;
+                file.take(count).read_to_end(&mut bytes)?;
+            }
+            Self::Gzip { inner, at } => {
+                let skip = offset.saturating_sub(*at);
+                *at += std::io::copy(&mut inner.by_ref().take(skip), &mut std::io::sink())?;
+                inner.by_ref().take(count).read_to_end(&mut bytes)?;
+                *at += bytes.len() as u64;
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads frames (phase x slices + slice) of a NIfTI file.
+///
+/// # Errors
+/// [`PixelsError`] naming the file and the header's field.
+pub fn read(path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
+    let wrong = |source: NiftiError| PixelsError::Nifti { path: path.to_path_buf(), source };
+    fsx::size_bytes(path)?;
+    let (header, size) = checked_header(path).map_err(wrong)?;
+    let layout = Layout::of(path, &header, size).map_err(wrong)?;
+    let count = u64::from(size.slices) * u64::from(size.phases);
+    let indices = frames.iter().map(|frame| frame_index(path, *frame, count)).collect::<Result<Vec<_>, _>>()?;
+    // A compressed stream only runs forward: read in file order, hand out in the order asked for.
+    let mut order: Vec<usize> = (0..indices.len()).collect();
+    order.sort_by_key(|place| indices[*place]);
+    let mut stream = Stream::open(&layout.file)?;
+    let mut found: Vec<Channels> = vec![Vec::new(); frames.len()];
+    let mut previous: Option<usize> = None;
+    for place in order {
+        if let Some(same) = previous.filter(|same| indices[*same] == indices[place]) {
+            found[place] = found[same].clone();
+            continue;
+        }
+        let bytes = layout.frame_bytes();
+        let offset = layout.offset.saturating_add(indices[place].saturating_mul(bytes));
+        let read = stream.read_at(offset, bytes).map_err(|error| wrong(NiftiError::Read(error.to_string())))?;
+        if read.len() as u64 != bytes {
+            let expected = "as many voxels as the header's dim";
+            return Err(wrong(field("voxels", format!("cut off in frame {}", indices[place]), expected)));
+        }
+        found[place] = vec![layout.frame(&read).map_err(wrong)?];
+        previous = Some(place);
+    }
+    Ok(found)
+}
