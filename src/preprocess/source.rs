@@ -8,6 +8,7 @@ use ndarray::Array2;
 use super::prepare::StackImages;
 use super::rejected::StackRejected;
 use crate::formats::plan::CardiacPhases;
+use crate::ingest::pixels;
 
 /// One stack of `stacks.parquet`, with what preprocessing and the samples need. `None` is unknown.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -82,12 +83,12 @@ pub type ReadFrames<'a> =
 /// Reads frames of any source that ingest knows.
 ///
 /// # Errors
-/// Ingest's, with the path.
+/// [`pixels::PixelsError`], with the path.
 pub fn read_frames(
     path: &Path,
-    _frames: &[i32],
+    frames: &[i32],
 ) -> Result<Vec<Vec<Array2<f32>>>, Box<dyn std::error::Error + Send + Sync>> {
-    Err(format!("`{}`: ingest cannot read pixels yet", path.display()).into())
+    Ok(pixels::read_frames(path, frames)?)
 }
 
 /// Bytes that preparing this stack may hold at once: all frames in float32, the copy that orientation makes of one of them, the
