@@ -14,6 +14,7 @@ mod model;
 mod objective;
 mod phantom;
 mod pipeline;
+mod pixels;
 mod predict;
 mod preprocess;
 mod support;

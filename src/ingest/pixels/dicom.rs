@@ -262,3 +262,7 @@ fn grey(bytes: &[u8], layout: &Layout, scale: Rescale) -> Result<Array2<f32>, Di
     let shape = (layout.rows as usize, layout.columns as usize);
     Array2::from_shape_vec(shape, values).map_err(|error| DicomError::Read(error.to_string()))
 }
+
+#[cfg(test)]
+#[path = "dicom_tests.rs"]
+mod tests;
