@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Hears how far a long step has come. Implementations must be cheap: `advance` is called from worker threads.
 pub trait Observer: Send + Sync {
+    /// A stage of a pipeline begins: a heading over the steps that follow.
+    fn stage(&self, _title: &str) {}
     /// A step named `step` begins; `total` items if known.
     fn begin(&self, step: &str, total: Option<u64>);
     /// `items` more are done.

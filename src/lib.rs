@@ -51,4 +51,5 @@ pub mod torch;
 pub mod train;
 
 pub mod cli;
+#[cfg(feature = "torch")]
 pub mod pipeline;

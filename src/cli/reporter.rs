@@ -44,6 +44,13 @@ impl Reporter {
 
 impl Observer for Reporter {
     #[expect(clippy::print_stderr, reason = "plain progress lines are this type's purpose")]
+    fn stage(&self, title: &str) {
+        if self.mode != Mode::Nothing {
+            eprintln!("{title}");
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "plain progress lines are this type's purpose")]
     fn begin(&self, step: &str, total: Option<u64>) {
         if self.mode == Mode::Lines {
             eprintln!("{step}");

@@ -1,25 +1,166 @@
 //! `groupdistil run` and `groupdistil demo`.
 
-use clap::Args;
+use std::path::{Path, PathBuf};
 
-use super::Global;
+use clap::{Args, ValueEnum};
+
+use super::export::this_program;
 use super::failure::CliError;
+use super::settings::parse_assignment;
+use super::{Global, audit, print_result};
 use crate::context::Context;
+use crate::failure::FailureKind;
+use crate::fsx;
+use crate::pipeline::{self, EMBEDDED, PipelineSummary, RunOptions, Stage};
+use crate::settings::pipeline::{Assignment, PipelineSettings};
+
+/// No pipeline file is larger than this.
+const PIPELINE_CAP_BYTES: u64 = 1 << 20;
+
+/// A stage to start again from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StageArg {
+    Phantom,
+    Ingest,
+    Preprocess,
+    Teacher,
+    Students,
+    Export,
+    Audit,
+}
+
+impl From<StageArg> for Stage {
+    fn from(argument: StageArg) -> Self {
+        match argument {
+            StageArg::Phantom => Self::Phantom,
+            StageArg::Ingest => Self::Ingest,
+            StageArg::Preprocess => Self::Preprocess,
+            StageArg::Teacher => Self::Teacher,
+            StageArg::Students => Self::Students,
+            StageArg::Export => Self::Export,
+            StageArg::Audit => Self::Audit,
+        }
+    }
+}
 
 /// Arguments of `groupdistil run`.
 #[derive(Debug, Args)]
-pub struct RunArgs {}
+#[command(after_help = "\
+Stages that are up to date are not done again; an interrupted run goes on where it stopped.
+
+Examples:
+  groupdistil run pipelines/sunnybrook.toml
+  groupdistil run pipelines/hospital.toml --source /scans/site-a --source /scans/site-b --out out/ours
+  groupdistil run pipelines/demo.toml --set student.epochs=40 --set method.kd.alpha=0.5
+  groupdistil run pipelines/demo.toml --from students")]
+pub struct RunArgs {
+    /// The pipeline.
+    #[arg(value_name = "PIPELINE.toml")]
+    pipeline: PathBuf,
+    /// Folder of all stages (default: out/<name of the pipeline>).
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Any setting, as TOML, with the tables of the file before it: `train.epochs=3`; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Scans to use instead of the file's `sources`; may be repeated.
+    #[arg(long, value_name = "PATH")]
+    source: Vec<PathBuf>,
+    /// Do this stage and all after it anew, even where they are up to date.
+    #[arg(long, value_enum, value_name = "STAGE")]
+    from: Option<StageArg>,
+}
 
 /// Arguments of `groupdistil demo`.
 #[derive(Debug, Args)]
-pub struct DemoArgs {}
+#[command(after_help = "\
+Makes a synthetic cohort of five scanners, ingests and preprocesses it, trains a teacher and three compact students (ERM, KD,
+GroupDistil), exports the last one and audits all of them. Takes minutes on two cores; --quick is a small version for tests.
+
+Examples:
+  groupdistil demo
+  groupdistil demo --quick --out /tmp/demo")]
+pub struct DemoArgs {
+    /// A small cohort and short training: shows that everything works, not what it is good for.
+    #[arg(long)]
+    quick: bool,
+    /// Folder of all stages.
+    #[arg(long, value_name = "DIR", default_value = "out/demo")]
+    out: PathBuf,
+}
 
 /// Runs a pipeline file.
-pub fn run(_args: &RunArgs, _global: &Global, _context: Context<'_>) -> Result<(), CliError> {
-    Err(CliError::new(crate::failure::FailureKind::Usage, "not built yet"))
+pub fn run(args: &RunArgs, global: &Global, context: Context<'_>) -> Result<(), CliError> {
+    let RunArgs { pipeline: path, out, set, source, from } = args;
+    let text = fsx::read_text(path, PIPELINE_CAP_BYTES)?;
+    let assignment = |text: &String| parse_assignment(text).map(|(key, value)| Assignment { key, value });
+    let mut assignments = set.iter().map(assignment).collect::<Result<Vec<_>, _>>()?;
+    if !source.is_empty() {
+        assignments.push(Assignment { key: "sources".to_owned(), value: absolute(source)?.into() });
+    }
+    let base = path.parent().unwrap_or(Path::new(""));
+    let settings = PipelineSettings::parse(&text, &assignments, base)
+        .map_err(|error| CliError::new(FailureKind::Usage, format!("`{}`: {}", path.display(), chain(&error))))?;
+    let default = || Path::new("out").join(path.file_stem().unwrap_or_default());
+    let out = out.clone().unwrap_or_else(default);
+    finish(&settings, &out, from.map(Stage::from), global, context)
 }
 
 /// Runs the embedded demo pipeline.
-pub fn demo(_args: &DemoArgs, _global: &Global, _context: Context<'_>) -> Result<(), CliError> {
-    Err(CliError::new(crate::failure::FailureKind::Usage, "not built yet"))
+pub fn demo(args: &DemoArgs, global: &Global, context: Context<'_>) -> Result<(), CliError> {
+    let DemoArgs { quick, out } = args;
+    let (_, text) = EMBEDDED[usize::from(*quick)];
+    let settings = PipelineSettings::parse(text, &[], Path::new(""))?;
+    finish(&settings, out, None, global, context)
+}
+
+fn finish(
+    settings: &PipelineSettings,
+    out: &Path,
+    from: Option<Stage>,
+    global: &Global,
+    context: Context<'_>,
+) -> Result<(), CliError> {
+    let checker = this_program()?;
+    let options = RunOptions { out, from, device: &global.device, checker: &checker };
+    let summary = pipeline::run(settings, &options, context)?;
+    if global.json {
+        let text = serde_json::to_string(&summary).map_err(|error| CliError::new(FailureKind::Unusable, error))?;
+        print_result(&format!("{text}\n"))?;
+    } else {
+        print_result(&readable(&summary, out))?;
+    }
+    Ok(summary.audit.check_gates()?)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown in MB")]
+fn readable(summary: &PipelineSummary, out: &Path) -> String {
+    let PipelineSummary { title, model, audit } = summary;
+    let heading = if title.is_empty() { String::new() } else { format!("{title}\n\n") };
+    let fold = model.fold.map_or(String::new(), |fold| format!(" of fold {fold}"));
+    format!(
+        "{heading}{}model:   {} ({}{fold}: {} with {} parameters, {:.1} MB)\n",
+        audit::table(audit),
+        out.join(pipeline::stages::MODEL).display(),
+        model.name,
+        model.architecture,
+        model.parameters,
+        model.bytes as f64 / 1e6,
+    )
+}
+
+/// Paths on the command line start where the user stands, those in the file at the file.
+fn absolute(paths: &[PathBuf]) -> Result<Vec<String>, CliError> {
+    let absolute = |path: &PathBuf| {
+        let whole = std::path::absolute(path)
+            .map_err(|error| CliError::new(FailureKind::Usage, format!("`{}`: {error}", path.display())))?;
+        let wrong = || CliError::new(FailureKind::Usage, format!("`{}`: not UTF-8", path.display()));
+        whole.to_str().map(str::to_owned).ok_or_else(wrong)
+    };
+    paths.iter().map(absolute).collect()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source()).map(|cause| format!(": {cause}"));
+    std::iter::once(error.to_string()).chain(causes).collect()
 }

@@ -178,6 +178,11 @@ fn without_paths(mut wire: IngestWire) -> IngestWire {
 }
 
 impl LabelsSettings {
+    /// A table with the design's own headers and ids as in the scans.
+    pub fn plain(file: PathBuf) -> Self {
+        Self { file, columns: BTreeMap::new(), rewrite: Vec::new() }
+    }
+
     fn from_wire(wire: &LabelsWire, base: &Path) -> Result<Self, IngestSettingsError> {
         let LabelsWire { file, columns, rewrite } = wire;
         let rule = |rule: &RewriteWire| {

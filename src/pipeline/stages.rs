@@ -1,0 +1,158 @@
+//! The stages in order: where each reads and writes, and what it hands on.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::{PipelineError, PipelineSummary, RunOptions, Stage};
+use crate::audit::{self, ModelSource};
+use crate::context::Context;
+use crate::export::{self, ExportOptions, ExportSummary};
+use crate::formats::dataset::read_dataset_json;
+use crate::fsx;
+use crate::outdir::Collection;
+use crate::settings::ingest::{IngestSettings, LabelsSettings};
+use crate::settings::pipeline::{PipelineSettings, TEACHER};
+use crate::settings::train::{TrainSettings, TrainWire};
+use crate::{ingest, phantom, preprocess, train};
+
+/// File name of the exported student.
+pub const MODEL: &str = "model.pt";
+/// The phantom's persons do not exist: a public key makes the demo the same on every machine.
+const PHANTOM_KEY: &[u8] = b"the phantom's persons do not exist";
+
+/// Seconds each stage took, in order.
+pub type Seconds = Vec<(Stage, f64)>;
+
+/// What every stage needs.
+pub struct Stages<'a> {
+    /// The pipeline.
+    pub settings: &'a PipelineSettings,
+    /// Where and how.
+    pub options: &'a RunOptions<'a>,
+    /// The output folder.
+    pub collection: &'a Collection,
+    /// Observer, interrupt, pool.
+    pub context: Context<'a>,
+}
+
+impl Stages<'_> {
+    /// Runs all of them.
+    pub fn run(&self) -> Result<(PipelineSummary, Seconds), PipelineError> {
+        let mut seconds = Vec::new();
+        let mut timed = |stage: Stage, started: Instant| seconds.push((stage, started.elapsed().as_secs_f64()));
+        let (settings, context) = (self.settings, self.context);
+
+        let started = self.begin(Stage::Phantom);
+        let (sources, ingest_settings) = self.sources()?;
+        timed(Stage::Phantom, started);
+
+        let started = self.begin(Stage::Ingest);
+        let cohort = self.collection.path("cohort");
+        ingest::ingest(&ingest_settings, &sources, &cohort, true, context)?;
+        timed(Stage::Ingest, started);
+
+        let started = self.begin(Stage::Preprocess);
+        let dataset = self.collection.path("dataset");
+        preprocess::preprocess(&settings.preprocess, &cohort, &dataset, true, context)?;
+        let folds = self.folds(&dataset)?;
+        timed(Stage::Preprocess, started);
+
+        let started = self.begin(Stage::Teacher);
+        if let Some(wire) = &settings.teacher {
+            self.train(TEACHER, wire, &dataset, &folds)?;
+        }
+        timed(Stage::Teacher, started);
+
+        let started = self.begin(Stage::Students);
+        for student in &settings.students {
+            self.train(&student.name, &student.train, &dataset, &folds)?;
+        }
+        timed(Stage::Students, started);
+
+        let started = self.begin(Stage::Export);
+        let exported = self.export(&folds)?;
+        timed(Stage::Export, started);
+
+        let started = self.begin(Stage::Audit);
+        let report = self.collection.path("report");
+        let audited = audit::audit(&self.models(), &settings.audit, &report, true, context)?;
+        timed(Stage::Audit, started);
+        Ok((PipelineSummary::new(settings, folds[0], exported, audited), seconds))
+    }
+
+    fn begin(&self, stage: Stage) -> Instant {
+        let number = Stage::ALL.iter().position(|one| *one == stage).map_or(0, |index| index + 1);
+        self.context.observer.stage(&format!("{number}/{} {}", Stage::ALL.len(), stage.name()));
+        Instant::now()
+    }
+
+    /// What is ingested: the user's scans, or the phantom with its labels and its public key.
+    fn sources(&self) -> Result<(Vec<PathBuf>, IngestSettings), PipelineError> {
+        let mut ingest = self.settings.ingest.clone();
+        let Some(wanted) = &self.settings.phantom else { return Ok((self.settings.sources.clone(), ingest)) };
+        let folder = self.collection.path("phantom");
+        phantom::write(wanted, &folder, true, self.context)?;
+        if ingest.key.is_none() {
+            let key = self.collection.path("phantom-key");
+            fsx::write_atomic(&key, PHANTOM_KEY)?;
+            ingest.key = Some(key);
+        }
+        if ingest.labels.is_empty() {
+            ingest.labels.push(LabelsSettings::plain(folder.join("labels.csv")));
+        }
+        Ok((vec![folder.join(phantom::SCANS)], ingest))
+    }
+
+    /// The folds to train, `None` alone where there is one split.
+    fn folds(&self, dataset: &Path) -> Result<Vec<Option<usize>>, PipelineError> {
+        if !self.settings.cross_validate {
+            return Ok(vec![None]);
+        }
+        let count = read_dataset_json(dataset)?.folds.ok_or(PipelineError::NoFolds)?;
+        Ok((0..count).map(Some).collect())
+    }
+
+    /// The RUN of a training.
+    fn run_folder(&self, name: &str, fold: Option<usize>) -> PathBuf {
+        let folder = self.collection.path("runs").join(name);
+        fold.map_or_else(|| folder.clone(), |fold| folder.join(format!("fold-{fold}")))
+    }
+
+    fn train(
+        &self,
+        name: &str,
+        wire: &TrainWire,
+        dataset: &Path,
+        folds: &[Option<usize>],
+    ) -> Result<(), PipelineError> {
+        for &fold in folds {
+            let part = fold.map_or_else(|| name.to_owned(), |fold| format!("{name}, fold {fold}"));
+            self.context.observer.stage(&format!("    {part}"));
+            let teacher = (name != TEACHER).then(|| self.run_folder(TEACHER, fold));
+            let mut settings = TrainSettings::from_wire(wire, self.settings.seed, fold, teacher)
+                .map_err(|error| PipelineError::TrainSettings { name: part.clone(), source: Box::new(error) })?;
+            if !settings.objective.objective.needs_teacher() {
+                settings.teacher = None;
+            }
+            let out = self.run_folder(name, fold);
+            train::train(&settings, dataset, &out, true, self.options.device, self.context)
+                .map_err(|error| PipelineError::Train { name: part, source: Box::new(error) })?;
+        }
+        Ok(())
+    }
+
+    /// The first student; with folds, fold 0's.
+    fn export(&self, folds: &[Option<usize>]) -> Result<ExportSummary, PipelineError> {
+        let run = self.run_folder(&self.settings.students[0].name, folds[0]);
+        let out = self.collection.path(MODEL);
+        let options = ExportOptions { out: &out, force: true, checker: self.options.checker };
+        Ok(export::export(&run, &options, self.context)?)
+    }
+
+    /// The model under audit first, then the other students, then the teacher.
+    fn models(&self) -> Vec<ModelSource> {
+        let names = self.settings.students.iter().map(|student| student.name.clone());
+        let teacher = self.settings.teacher.as_ref().map(|_| TEACHER.to_owned());
+        names.chain(teacher).map(|name| ModelSource { path: self.run_folder(&name, None), name: Some(name) }).collect()
+    }
+}
