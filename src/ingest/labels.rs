@@ -88,10 +88,10 @@ pub fn read_mnms(path: &Path) -> Option<Vec<LabelRow>> {
     Some(rows.into_iter().map(|(line, cells)| row(&headers, &cells, &settings, (SIDECAR, line))).collect())
 }
 
-type Parsed = (Vec<String>, Vec<(usize, Vec<String>)>);
+pub(super) type Parsed = (Vec<String>, Vec<(usize, Vec<String>)>);
 
 /// Headers, and cells with their 1-based lines.
-fn parse(text: &str) -> Result<Parsed, (usize, String)> {
+pub(super) fn parse(text: &str) -> Result<Parsed, (usize, String)> {
     let first = text.lines().next().unwrap_or_default();
     let count = |delimiter: char| first.matches(delimiter).count();
     let delimiter = [';', '\t'].into_iter().find(|one| count(*one) > count(',')).unwrap_or(',');

@@ -13,6 +13,7 @@ mod duplicates;
 mod error;
 mod groups;
 mod image;
+mod image_csv;
 mod key;
 mod labels;
 mod ledger;

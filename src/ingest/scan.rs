@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::discover::{Found, discover};
 use super::image::Image;
+use super::image_csv::{self, Pictures};
 use super::labels::{self, Joiner, LabelRow, Matches};
 use super::ledger::{Ledger, Verdict};
 use super::look::{Look, look};
@@ -95,6 +96,7 @@ pub(super) fn scan_found(
         label_rows.extend(labels::read(table, index)?);
     }
     let mut looks = look(settings, found, context)?;
+    image_csv::explain(&Pictures { settings, found, label_rows: &label_rows }, &mut looks, context)?;
     duplicates::set_aside(found, &mut looks, context);
     let mut ledger = Ledger::new(found.len());
     let mut images = gather(found, looks, &mut label_rows, &mut ledger);

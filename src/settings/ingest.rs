@@ -96,6 +96,10 @@ pub struct ImagesWire {
     pub pattern: String,
     /// Phases that follow each other in `order` before the next slice begins.
     pub phases_per_slice: Option<u32>,
+    /// The files are a part of what was acquired and `order` counts all of it from 1: numbers 1 to `phases_per_slice` are slice 0,
+    /// whichever of them are there. Without it, the files that are there are counted off.
+    #[serde(default)]
+    pub sparse: bool,
 }
 
 /// Checked settings of `ingest`.
@@ -137,6 +141,8 @@ pub struct ImagesSettings {
     pub pattern: Regex,
     /// Phases that follow each other in `order`.
     pub phases_per_slice: u32,
+    /// `order` numbers all that was acquired, from 1.
+    pub is_sparse: bool,
 }
 
 fn pattern(key: &'static str, found: &str) -> Result<Regex, IngestSettingsError> {
@@ -197,7 +203,7 @@ impl TryFrom<ImagesWire> for ImagesSettings {
     type Error = IngestSettingsError;
 
     fn try_from(wire: ImagesWire) -> Result<Self, Self::Error> {
-        let ImagesWire { pattern: text, phases_per_slice } = wire;
+        let ImagesWire { pattern: text, phases_per_slice, sparse } = wire;
         let compiled = pattern("images.pattern", &text)?;
         if !compiled.capture_names().flatten().any(|name| name == "subject") {
             let expected = "a regular expression with a group (?P<subject>...)";
@@ -209,7 +215,12 @@ impl TryFrom<ImagesWire> for ImagesSettings {
                 found: "0".to_owned(),
                 expected: "a whole number above 0",
             }),
-            count => Ok(Self { pattern: compiled, phases_per_slice: count.unwrap_or(1) }),
+            None if sparse => Err(IngestSettingsError::Value {
+                key: "images.sparse",
+                found: "true".to_owned(),
+                expected: "phases_per_slice beside it: how many numbers a slice has",
+            }),
+            count => Ok(Self { pattern: compiled, phases_per_slice: count.unwrap_or(1), is_sparse: sparse }),
         }
     }
 }
