@@ -146,11 +146,11 @@ pub fn read(path: &Path, file: usize, bytes: u64) -> Result<Result<Vec<Image>, V
     let shared = first(&object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
     let mut images = Vec::with_capacity(groups.len());
     for (frame, own) in (0_i64..).zip(groups) {
-        let macros = Macros { own, shared };
+        let macros = Macros { own, shared, top: &object };
         let spacing = macros.floats(tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING)?;
         let orientation = macros.floats(tags::PLANE_ORIENTATION_SEQUENCE, tags::IMAGE_ORIENTATION_PATIENT)?;
         let place = macros.floats(tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT)?;
-        images.push(image(frame, plane(orientation, spacing)?, position(place)?, macros.timing(&object, frame)?));
+        images.push(image(frame, plane(orientation, spacing)?, position(place)?, macros.timing(frame)?));
     }
     Ok(Ok(images))
 }
@@ -260,10 +260,12 @@ fn classic_timing(object: &Item) -> Result<Timing, DicomError> {
     })
 }
 
-/// The functional groups of one frame: its own, else the shared ones (PS3.3 C.7.6.16).
+/// The functional groups of one frame: its own, else the shared ones (PS3.3 C.7.6.16), else the attribute outside them: converters
+/// add empty groups to classic images.
 struct Macros<'a> {
     own: &'a Item,
     shared: Option<&'a Item>,
+    top: &'a Item,
 }
 
 impl<'a> Macros<'a> {
@@ -272,10 +274,11 @@ impl<'a> Macros<'a> {
     }
 
     fn floats(&self, sequence: Tag, tag: Tag) -> Result<Option<Vec<f64>>, DicomError> {
-        self.group(sequence).map_or(Ok(None), |group| floats(group, tag))
+        let found = self.group(sequence).map_or(Ok(None), |group| floats(group, tag))?;
+        found.map_or_else(|| floats(self.top, tag), |values| Ok(Some(values)))
     }
 
-    fn timing(&self, object: &Item, frame: i64) -> Result<Timing, DicomError> {
+    fn timing(&self, frame: i64) -> Result<Timing, DicomError> {
         let content = self.group(tags::FRAME_CONTENT_SEQUENCE);
         let content_integer = |tag| content.map_or(Ok(None), |group| integer(group, tag));
         let synchronised = self.group(tags::CARDIAC_SYNCHRONIZATION_SEQUENCE);
@@ -284,12 +287,14 @@ impl<'a> Macros<'a> {
             Some(time) => Some(time),
             None => delay(tags::ACTUAL_CARDIAC_TRIGGER_DELAY_TIME)?,
         };
+        let classic = classic_timing(self.top)?;
+        let is_one = frame == 0 && content.is_none();
         Ok(Timing {
-            trigger_time_ms,
-            temporal_position: content_integer(tags::TEMPORAL_POSITION_INDEX)?,
-            acquisition_number: content_integer(tags::FRAME_ACQUISITION_NUMBER)?,
-            instance_number: Some(frame),
-            acquired: acquired(object),
+            trigger_time_ms: trigger_time_ms.or(classic.trigger_time_ms),
+            temporal_position: content_integer(tags::TEMPORAL_POSITION_INDEX)?.or(classic.temporal_position),
+            acquisition_number: content_integer(tags::FRAME_ACQUISITION_NUMBER)?.or(classic.acquisition_number),
+            instance_number: if is_one { classic.instance_number } else { Some(frame) },
+            acquired: classic.acquired,
         })
     }
 }

@@ -92,6 +92,8 @@ pub(super) type Parsed = (Vec<String>, Vec<(usize, Vec<String>)>);
 
 /// Headers, and cells with their 1-based lines.
 pub(super) fn parse(text: &str) -> Result<Parsed, (usize, String)> {
+    // The csv reader counts the line of a record before the `\n` of a CRLF.
+    let text = text.replace("\r\n", "\n");
     let first = text.lines().next().unwrap_or_default();
     let count = |delimiter: char| first.matches(delimiter).count();
     let delimiter = [';', '\t'].into_iter().find(|one| count(*one) > count(',')).unwrap_or(',');

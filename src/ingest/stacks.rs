@@ -1,7 +1,8 @@
 //! Geometric stacks across series: images of one subject and study, one plane and matrix, sorted into positions x phases.
 //!
 //! Rules, in order:
-//! 1. Images stay apart by study, frame of reference, matrix, contrast and plane (axes within 1 degree, spacing within 1 %).
+//! 1. Images stay apart by study, frame of reference (of their series), matrix, contrast and plane (axes within 1 degree, spacing
+//!    within 1 %).
 //! 2. Positions are projections on the normal; closer than 0.5 mm is one position.
 //! 3. At one position each series (and, where its trigger times repeat, each acquisition) is a candidate. Cine and static
 //!    candidates belong to different stacks. The candidate with most phases stands; among equals the last acquired. The others
@@ -61,19 +62,35 @@ pub struct Assembly {
 /// What must be equal within a stack, besides the plane.
 type Key<'a> = (&'a str, &'a str, &'a str, u32, u32, &'a str, Format);
 
-fn key<'a>(image: &'a Image, subject: &'a str) -> Key<'a> {
+/// Frame of reference of each series. All images of a series share one (PS3.3 C.7.4.1); where they do not, an anonymiser made one
+/// up for every file, and it says nothing.
+fn frames_of_reference(images: &[Image]) -> BTreeMap<&str, Option<&str>> {
+    let mut frames: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    for image in images {
+        let own = image.series.frame_of_reference.as_str();
+        let known = frames.entry(&image.series.series_uid).or_insert(Some(own));
+        if *known != Some(own) {
+            *known = None;
+        }
+    }
+    frames
+}
+
+fn key<'a>(image: &'a Image, subject: &'a str, frames: &BTreeMap<&'a str, Option<&'a str>>) -> Key<'a> {
     let series = &image.series;
     let study = series.person.study_uid.as_deref().unwrap_or_default();
+    let frame_of_reference = || frames.get(series.series_uid.as_str()).copied().flatten().unwrap_or_default();
     // Formats without geometry are stacked by their series alone.
-    let place = if image.plane.is_some() { &series.frame_of_reference } else { &series.series_uid };
+    let place = if image.plane.is_some() { frame_of_reference() } else { &series.series_uid };
     (subject, study, place, image.rows, image.columns, &series.contrast, series.format)
 }
 
 /// Assembles `images`, whose subjects are `subjects` (one per image).
 pub fn assemble(images: &[Image], subjects: &[String]) -> Assembly {
+    let frames = frames_of_reference(images);
     let mut groups: BTreeMap<Key<'_>, Vec<usize>> = BTreeMap::new();
     for (index, image) in images.iter().enumerate() {
-        groups.entry(key(image, &subjects[index])).or_default().push(index);
+        groups.entry(key(image, &subjects[index], &frames)).or_default().push(index);
     }
     let mut assembly = Assembly::default();
     for group in groups.into_values() {
