@@ -37,9 +37,8 @@ pub struct IngestArgs {
     sources: Vec<PathBuf>,
     #[command(flatten)]
     out: OutArgs,
-    /// Table of labels (CSV); may be repeated.
-    #[arg(long, value_name = "CSV")]
-    labels: Vec<PathBuf>,
+    #[command(flatten)]
+    about: SourceArgs,
     /// What a group is made of: vendor, site, model, station, software, field_strength_t, sex, label or attr_<column>
     /// (default: vendor,site).
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -50,27 +49,39 @@ pub struct IngestArgs {
     /// Write a table that maps pseudonyms back to patients; keep it safe.
     #[arg(long, value_name = "FILE")]
     crosswalk: Option<PathBuf>,
-    /// TOML file with settings, for example another cohort's settings.toml.
+    /// Exit with 3 when a file was rejected.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// What is known of sources besides their files: the same for `ingest`, `inspect` and `predict`.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// Table of labels (CSV); may be repeated.
+    #[arg(long, value_name = "CSV")]
+    labels: Vec<PathBuf>,
+    /// TOML file with settings of ingest, for example another cohort's settings.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Any setting, as TOML; may be repeated.
+    /// Any setting of ingest, as TOML; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Skip files whose path below the source fits this regular expression; may be repeated.
     #[arg(long, value_name = "REGEX")]
     exclude: Vec<String>,
-    /// Exit with 3 when a file was rejected.
-    #[arg(long)]
-    strict: bool,
 }
 
 fn usage(message: impl std::fmt::Display) -> CliError {
     CliError::new(FailureKind::Usage, message.to_string())
 }
 
-/// Defaults, then the file, then `--set`, then flags.
-fn settings(args: &IngestArgs) -> Result<IngestSettings, CliError> {
-    let IngestArgs { labels, group_by, key, crosswalk, config, set, exclude, .. } = args;
+/// Defaults, then the file, then `--set`, then flags; `group_by` and `key` where they are given.
+pub(super) fn source_settings(
+    about: &SourceArgs,
+    group_by: &[String],
+    key: Option<&Path>,
+) -> Result<IngestSettings, CliError> {
+    let SourceArgs { labels, config, set, exclude } = about;
     let mut wire = IngestWire::default();
     let mut base = PathBuf::new();
     if let Some(path) = config {
@@ -96,11 +107,15 @@ fn settings(args: &IngestArgs) -> Result<IngestSettings, CliError> {
     wire.labels.extend(labels.iter().map(|file| LabelsWire { file: file.clone(), ..LabelsWire::default() }));
     wire.exclude.extend(exclude.iter().cloned());
     if !group_by.is_empty() {
-        wire.group_by = Some(group_by.clone());
+        wire.group_by = Some(group_by.to_vec());
     }
-    wire.key = key.clone().or(wire.key);
-    let mut settings = IngestSettings::from_wire(wire, &here)?;
-    settings.crosswalk.clone_from(crosswalk);
+    wire.key = key.map(Path::to_path_buf).or(wire.key);
+    Ok(IngestSettings::from_wire(wire, &here)?)
+}
+
+fn settings(args: &IngestArgs) -> Result<IngestSettings, CliError> {
+    let mut settings = source_settings(&args.about, &args.group_by, args.key.as_deref())?;
+    settings.crosswalk.clone_from(&args.crosswalk);
     Ok(settings)
 }
 
@@ -156,7 +171,7 @@ fn table(summary: &IngestSummary) -> String {
 }
 
 /// Groups over what training may use, with subjects per label.
-fn groups(groups: &[GroupCounts]) -> String {
+pub(super) fn groups(groups: &[GroupCounts]) -> String {
     let width = groups.iter().map(|group| group.name.chars().count()).max().unwrap_or(0).max(5) + 2;
     let mut text = format!("\n{:<width$}{:>8}{:>8}   subjects by label\n", "group", "subjects", "stacks");
     for group in groups {

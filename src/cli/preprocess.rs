@@ -39,8 +39,8 @@ pub struct PreprocessArgs {
     #[command(flatten)]
     settings: SettingsArgs,
     /// Size of images without pixel spacing.
-    #[arg(long, value_name = "ROWS,COLUMNS", value_delimiter = ',', num_args = 2)]
-    resize: Vec<u32>,
+    #[arg(long, value_name = "ROWS,COLUMNS", value_parser = rows_and_columns)]
+    resize: Option<[u32; 2]>,
     /// How subjects are divided: auto, random, source or k-fold.
     #[arg(long, value_name = "METHOD")]
     split: Option<String>,
@@ -62,6 +62,13 @@ fn size(text: &str) -> Result<u64, String> {
     parse_size(text).ok_or_else(|| "expected a size such as 2GiB, 500MB or 1073741824".to_owned())
 }
 
+fn rows_and_columns(text: &str) -> Result<[u32; 2], String> {
+    let parsed = text
+        .split_once(',')
+        .and_then(|(rows, columns)| Some([rows.trim().parse().ok()?, columns.trim().parse().ok()?]));
+    parsed.ok_or_else(|| "expected two numbers such as 64,64".to_owned())
+}
+
 /// Defaults, then the file, then `--set`, then flags.
 fn settings(args: &PreprocessArgs) -> Result<PreprocessSettings, CliError> {
     let PreprocessArgs { max_memory, settings, resize, split, folds, seed, hold_out, training_only, .. } = args;
@@ -70,7 +77,7 @@ fn settings(args: &PreprocessArgs) -> Result<PreprocessSettings, CliError> {
         ("split", split.clone().map(toml::Value::from)),
         ("folds", folds.map(toml::Value::from)),
         ("seed", seed.map(toml::Value::from)),
-        ("resize", (!resize.is_empty()).then(|| toml::Value::from(resize.clone()))),
+        ("resize", resize.map(|size| toml::Value::from(size.to_vec()))),
         ("held_out_groups", list(hold_out)),
         ("training_only_groups", list(training_only)),
     ];
@@ -132,4 +139,15 @@ fn table(summary: &PreprocessSummary) -> String {
     let done = if summary.up_to_date { "up to date" } else { "written" };
     let _ = writeln!(text, "\n{done}: {}", summary.out.display());
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_rows_and_columns() {
+        assert_eq!(rows_and_columns("64, 96").unwrap(), [64, 96]);
+        assert!(rows_and_columns("64").is_err() && rows_and_columns("64,x").is_err());
+    }
 }

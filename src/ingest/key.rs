@@ -43,10 +43,19 @@ fn default_path() -> Result<PathBuf, IngestError> {
     Ok(config.join("groupdistil").join("key"))
 }
 
-fn create(path: &Path) -> Result<(), IngestError> {
+/// A key that nobody keeps: its pseudonyms tell subjects apart and lead nowhere.
+///
+/// # Errors
+/// [`IngestError::Fs`] when the system gives no random numbers.
+pub fn throw_away() -> Result<Vec<u8>, IngestError> {
     let random = Path::new("/dev/urandom");
     let mut key = [0_u8; KEY_BYTES];
     fsx::open(random)?.read_exact(&mut key).map_err(fsx::io_error(random, "read"))?;
+    Ok(key.to_vec())
+}
+
+fn create(path: &Path) -> Result<(), IngestError> {
+    let key = throw_away()?;
     if let Some(folder) = path.parent() {
         fsx::create_folder(folder)?;
     }

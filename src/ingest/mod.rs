@@ -30,6 +30,6 @@ mod write;
 
 pub use error::IngestError;
 pub use groups::GROUP_KEYS;
-pub use key::read_or_create as read_or_create_key;
+pub use key::{read_or_create as read_or_create_key, throw_away as throw_away_key};
 pub use scan::{Scan, UnmatchedLabel, scan};
 pub use write::{IngestSummary, ingest};
