@@ -9,6 +9,7 @@ pub mod calibration;
 pub mod cases;
 pub mod groups;
 pub mod interval;
+pub mod seeds;
 
 /// Class of the highest score; ties go to the lower class index.
 ///
