@@ -3,6 +3,7 @@
 //! Only shapes and reading/writing live here; no stage's logic.
 
 pub mod cohort;
+pub mod compare;
 pub mod dataset;
 pub mod images;
 pub mod model_metadata;

@@ -10,6 +10,7 @@ pub mod cases;
 pub mod groups;
 pub mod interval;
 pub mod permutation;
+pub mod seeds;
 
 /// Class of the highest score; ties go to the lower class index.
 ///

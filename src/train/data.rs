@@ -107,9 +107,10 @@ impl Samples {
         &self.dataset.samples()[row]
     }
 
-    /// Training samples per group of q.
-    pub fn weighted_counts(&self) -> Vec<u64> {
-        self.weighted.iter().map(|&group| self.train_counts[group]).collect()
+    /// Training samples per group of q; empty for objectives without group weights.
+    pub fn objective_counts(&self, settings: &TrainSettings) -> Vec<u64> {
+        let has_weights = settings.objective.objective.has_weights();
+        self.weighted.iter().filter(|_| has_weights).map(|&group| self.train_counts[group]).collect()
     }
 
     /// Names of the groups of q.

@@ -27,6 +27,7 @@ use tch::Device;
 use crate::context::Context;
 use crate::formats::run::{RUN_JSON, RunJson, read_run_json};
 use crate::model::ModelSpec;
+use crate::objective::tensor::TensorObjective;
 use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
 use crate::settings::train::TrainSettings;
 use crate::torch::choose_device;
@@ -66,6 +67,8 @@ pub fn train(
     tch::set_num_threads(i32::try_from(context.pool.current_num_threads()).unwrap_or(i32::MAX));
     let samples = Samples::open(dataset, settings)?;
     let teacher = TeacherFile::open(settings, &samples)?;
+    // Refuses what depends on the number of groups before anything is written.
+    TensorObjective::new(settings.objective, &samples.objective_counts(settings), Device::Cpu)?;
     let fingerprint = run_fingerprint(settings, &samples, teacher.as_ref());
     let folder = match OutDir::open(out, RUN_JSON, &fingerprint, force)? {
         Opened::UpToDate => {

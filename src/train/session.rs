@@ -129,8 +129,7 @@ impl<'a> Session<'a> {
         if arithmetic.channels_last {
             classifier.to_channels_last()?;
         }
-        let has_weights = settings.objective.objective.has_weights();
-        let counts = if has_weights { samples.weighted_counts() } else { Vec::new() };
+        let counts = samples.objective_counts(settings);
         let groups = samples.train_counts.len();
         Ok(Self {
             arithmetic,

@@ -1,0 +1,254 @@
+//! Settings of `compare`: which methods, how many seeds, and what each of them trains with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::architecture::Architecture;
+use super::objective::{ObjectiveKind, Scope};
+use super::train::{Sampler, TrainSettings, TrainSettingsError, TrainWire};
+use crate::failure::{Classify, FailureKind};
+
+/// A setting outside its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompareSettingsError {
+    /// A value that cannot be.
+    #[error("compare.{key} is {found}, expected {expected}")]
+    Value {
+        /// TOML key.
+        key: &'static str,
+        /// What was given.
+        found: String,
+        /// What is accepted.
+        expected: String,
+    },
+    /// A setting of one method's training.
+    #[error("method `{method}`")]
+    Train {
+        /// The method.
+        method: String,
+        /// What is wrong.
+        source: TrainSettingsError,
+    },
+}
+
+impl Classify for CompareSettingsError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Usage
+    }
+}
+
+/// `[compare]` as TOML holds it. Every key may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompareWire {
+    /// An objective each, with `-total` for the other scope of `group-distil` and `-balanced` for the balanced sampler.
+    pub methods: Option<Vec<String>>,
+    /// The method that the others are compared with.
+    pub baseline: Option<String>,
+    /// Seeds per method.
+    pub seeds: Option<u32>,
+    /// The first seed.
+    pub first_seed: Option<u64>,
+    /// Fold that is tested.
+    pub fold: Option<usize>,
+    /// Confidence of the intervals of differences.
+    pub confidence: Option<f64>,
+    /// Settings of every training run.
+    pub common: Option<TrainWire>,
+    /// Settings of the teachers, over the common ones.
+    pub teacher: Option<TrainWire>,
+    /// Settings of the students, over the common ones.
+    pub student: Option<TrainWire>,
+    /// Settings of one method, over the students'.
+    pub method: Option<BTreeMap<String, TrainWire>>,
+}
+
+/// One method of a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Method {
+    /// As given: the name of its folder.
+    pub name: String,
+    /// Its training, without seed, fold and teacher.
+    pub wire: TrainWire,
+    /// Whether it learns from the seed's teacher.
+    pub needs_teacher: bool,
+}
+
+/// Checked settings of a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompareSettings {
+    /// In the order of the table.
+    pub methods: Vec<Method>,
+    /// One of the methods, if there is one to compare with.
+    pub baseline: Option<String>,
+    /// The seeds.
+    pub seeds: Vec<u64>,
+    /// Fold that is tested.
+    pub fold: Option<usize>,
+    /// Confidence of the intervals of differences, 0.5..1.
+    pub confidence: f64,
+    /// The teachers' training.
+    pub teacher: TrainWire,
+}
+
+/// Folder of a seed's teacher; no method may be called so.
+pub const TEACHER: &str = "teacher";
+
+/// The training that a method's name stands for.
+fn named(name: &str) -> Option<TrainWire> {
+    let (rest, balanced) = name.strip_suffix("-balanced").map_or((name, false), |rest| (rest, true));
+    let (rest, total) = rest.strip_suffix("-total").map_or((rest, false), |rest| (rest, true));
+    let objective = ObjectiveKind::from_name(rest)?;
+    if total && objective != ObjectiveKind::GroupDistil {
+        return None;
+    }
+    Some(TrainWire {
+        objective: Some(objective),
+        scope: total.then_some(Scope::Total),
+        sampler: balanced.then_some(Sampler::GroupBalanced),
+        ..TrainWire::default()
+    })
+}
+
+fn wrong(key: &'static str, found: impl ToString, expected: impl ToString) -> CompareSettingsError {
+    CompareSettingsError::Value { key, found: found.to_string(), expected: expected.to_string() }
+}
+
+impl TryFrom<CompareWire> for CompareSettings {
+    type Error = CompareSettingsError;
+
+    fn try_from(wire: CompareWire) -> Result<Self, CompareSettingsError> {
+        let CompareWire { methods, baseline, seeds, first_seed, fold, confidence, common, teacher, student, method } =
+            wire;
+        let names = methods.unwrap_or_else(|| ["erm", "kd", "group-distil"].map(str::to_owned).to_vec());
+        let (common, mut own) = (common.unwrap_or_default(), method.unwrap_or_default());
+        let student = student
+            .unwrap_or_default()
+            .over(&common)
+            .over(&TrainWire { arch: Some(Architecture::CompactResnet), ..TrainWire::default() });
+        let mut methods = Vec::new();
+        for name in &names {
+            let Some(named) = named(name) else {
+                let expected = "erm, kd, group-dro or group-distil, with -total (group-distil) or -balanced after it";
+                return Err(wrong("methods", format!("`{name}`"), expected));
+            };
+            let wire = own.remove(name).unwrap_or_default().over(&named).over(&student);
+            let needs_teacher = wire.objective.is_some_and(ObjectiveKind::needs_teacher);
+            methods.push(Method { name: name.clone(), wire, needs_teacher });
+        }
+        if methods.is_empty() || names.iter().collect::<BTreeSet<_>>().len() < names.len() {
+            return Err(wrong("methods", format!("{names:?}"), "at least one, each once"));
+        }
+        if let Some(name) = own.keys().next() {
+            return Err(wrong("method", format!("`{name}`"), format!("one of {}", names.join(", "))));
+        }
+        let seeds = seeds.unwrap_or(3);
+        if !(1..=1000).contains(&seeds) {
+            return Err(wrong("seeds", seeds, "1 to 1000"));
+        }
+        let confidence = confidence.unwrap_or(0.95);
+        if !(0.5..1.0).contains(&confidence) {
+            return Err(wrong("confidence", confidence, "a number from 0.5 to below 1"));
+        }
+        let baseline = match baseline {
+            Some(name) if !names.contains(&name) => {
+                return Err(wrong("baseline", format!("`{name}`"), format!("one of {}", names.join(", "))));
+            }
+            Some(name) => Some(name),
+            None => names.iter().find(|name| *name == "kd").or(names.first()).cloned(),
+        };
+        let first = first_seed.unwrap_or(0);
+        let teacher = teacher.unwrap_or_default().over(&common);
+        let settings = Self {
+            methods,
+            baseline,
+            seeds: (0..u64::from(seeds)).map(|seed| first.saturating_add(seed)).collect(),
+            fold,
+            confidence,
+            teacher,
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+}
+
+impl CompareSettings {
+    /// Whether any method learns from a teacher.
+    pub fn needs_teacher(&self) -> bool {
+        self.methods.iter().any(|method| method.needs_teacher)
+    }
+
+    /// The teacher's training of a seed.
+    ///
+    /// # Errors
+    /// [`CompareSettingsError::Train`].
+    pub fn teacher_settings(&self, seed: u64) -> Result<TrainSettings, CompareSettingsError> {
+        TrainSettings::from_wire(&self.teacher, seed, self.fold, None)
+            .map_err(|source| CompareSettingsError::Train { method: TEACHER.to_owned(), source })
+    }
+
+    /// A method's training of a seed; `teacher` is the RUN to learn from.
+    ///
+    /// # Errors
+    /// [`CompareSettingsError::Train`].
+    pub fn method_settings(
+        &self,
+        method: &Method,
+        seed: u64,
+        teacher: PathBuf,
+    ) -> Result<TrainSettings, CompareSettingsError> {
+        let teacher = method.needs_teacher.then_some(teacher);
+        TrainSettings::from_wire(&method.wire, seed, self.fold, teacher)
+            .map_err(|source| CompareSettingsError::Train { method: method.name.clone(), source })
+    }
+
+    fn check(&self) -> Result<(), CompareSettingsError> {
+        if self.needs_teacher() {
+            let objective = self.teacher.objective.unwrap_or(ObjectiveKind::Erm);
+            if objective.needs_teacher() {
+                return Err(wrong("teacher.objective", objective.as_str(), "erm or group-dro"));
+            }
+            self.teacher_settings(0)?;
+        }
+        self.methods.iter().try_for_each(|method| self.method_settings(method, 0, PathBuf::new()).map(drop))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<CompareSettings, String> {
+        let wire: CompareWire = toml::from_str(text).map_err(|error| error.to_string())?;
+        CompareSettings::try_from(wire).map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))
+    }
+
+    #[test]
+    fn each_layer_wins_over_the_one_below() {
+        let text = "methods = ['kd', 'group-distil-total-balanced']\nseeds = 2\nfirst_seed = 5\n[common]\nepochs = 3\n\
+                    batch_size = 8\n[teacher]\nepochs = 9\n[student]\nbatch_size = 16\n[method.kd]\nalpha = 0.5";
+        let settings = parse(text).unwrap();
+        assert_eq!((settings.seeds.as_slice(), settings.baseline.as_deref()), (&[5, 6][..], Some("kd")));
+        let teacher = settings.teacher_settings(5).unwrap();
+        assert_eq!((teacher.epochs, teacher.batch_size, teacher.arch), (9, 8, Architecture::Resnet18));
+        let kd = settings.method_settings(&settings.methods[0], 5, "t".into()).unwrap();
+        assert_eq!((kd.epochs, kd.batch_size, kd.objective.alpha, kd.arch), (3, 16, 0.5, Architecture::CompactResnet));
+        let total = settings.method_settings(&settings.methods[1], 5, "t".into()).unwrap();
+        assert_eq!((total.objective.scope, total.sampler), (Scope::Total, Sampler::GroupBalanced));
+        assert_eq!(total.objective.alpha, 0.9);
+    }
+
+    #[test]
+    fn a_wrong_method_baseline_or_setting_is_named() {
+        assert!(parse("methods = ['dfr']").unwrap_err().contains("`dfr`, expected erm, kd"));
+        assert!(parse("methods = ['kd-total']").is_err());
+        assert!(parse("methods = ['kd', 'kd']").unwrap_err().contains("each once"));
+        assert!(parse("baseline = 'group-dro'").unwrap_err().contains("one of erm, kd, group-distil"));
+        assert!(parse("[method.group-dro]\neta = 1").unwrap_err().contains("`group-dro`"));
+        assert!(parse("[method.kd]\nalpha = 2").unwrap_err().contains("method `kd`"));
+        assert!(parse("[teacher]\nobjective = 'kd'").unwrap_err().contains("erm or group-dro"));
+    }
+}
