@@ -7,6 +7,7 @@
 )]
 
 mod audit;
+mod audit_runs;
 mod export;
 mod house;
 mod ingest;

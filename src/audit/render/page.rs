@@ -1,0 +1,137 @@
+//! The shell of a self-contained HTML page and its building blocks: inline CSS, no script, nothing from the network, fit for
+//! desktop, phone and paper. Other reports can use it too.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+const STYLE: &str = include_str!("style.css");
+/// Nothing may be loaded and nothing may run, whatever a name in the data may hold.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/// One section of a page.
+pub struct Section {
+    /// Anchor.
+    pub id: &'static str,
+    /// Heading.
+    pub title: &'static str,
+    /// Content below the heading.
+    pub body: Markup,
+}
+
+/// A whole page.
+pub struct Page<'a> {
+    /// Heading and window title.
+    pub title: &'a str,
+    /// Line above the title: what kind of page this is.
+    pub kind: &'a str,
+    /// Line below the title.
+    pub subtitle: &'a str,
+    /// What stands before the first section.
+    pub lead: Markup,
+    /// Sections, in the order of the navigation.
+    pub sections: Vec<Section>,
+    /// Last lines.
+    pub footer: Markup,
+}
+
+/// The page as HTML text.
+pub fn shell(page: Page<'_>) -> String {
+    let Page { title, kind, subtitle, lead, sections, footer } = page;
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="referrer" content="no-referrer";
+                title { (kind) ": " (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#content" { "Skip to content" }
+                header { div { p { (kind) } h1 { (title) } p { (subtitle) } } }
+                nav aria-label="Sections" { div { ul {
+                    @for section in &sections { li { a href={ "#" (section.id) } { (section.title) } } }
+                } } }
+                main #content {
+                    (lead)
+                    @for section in &sections {
+                        section aria-labelledby=(section.id) {
+                            h2 id=(section.id) { (section.title) }
+                            (section.body)
+                        }
+                    }
+                }
+                footer { (footer) }
+            }
+        }
+    };
+    markup.into_string()
+}
+
+/// Alignment of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A table whose first column names the rows; it scrolls by itself on a narrow screen.
+pub struct DataTable {
+    /// What it shows; read out first.
+    pub caption: Markup,
+    /// Column headers.
+    pub header: Vec<(Markup, Align)>,
+    /// Rows.
+    pub rows: Vec<TableRow>,
+}
+
+/// One row of a [`DataTable`].
+pub struct TableRow {
+    /// `total`, `few` or empty.
+    pub class: &'static str,
+    /// One per column.
+    pub cells: Vec<Markup>,
+}
+
+impl DataTable {
+    /// As HTML.
+    pub fn render(&self) -> Markup {
+        let class = |column: usize| (self.header[column].1 == Align::Right).then_some("n");
+        html! {
+            div.scroll tabindex="0" role="group" {
+                table {
+                    caption { (self.caption) }
+                    thead { tr { @for (index, (name, _)) in self.header.iter().enumerate() {
+                        th scope="col" class=[class(index)] { (name) }
+                    } } }
+                    tbody { @for row in &self.rows { tr class=[(!row.class.is_empty()).then_some(row.class)] {
+                        @for (index, cell) in row.cells.iter().enumerate() {
+                            @if index == 0 { th scope="row" { (cell) } } @else { td class=[class(index)] { (cell) } }
+                        }
+                    } } }
+                }
+            }
+        }
+    }
+}
+
+/// A coloured word.
+pub fn pill(kind: &'static str, text: &str) -> Markup {
+    html! { span class={ "pill " (kind) } { (text) } }
+}
+
+/// Key figures: what, the figure, what it means.
+pub fn tiles(figures: &[(Markup, Markup, Markup)]) -> Markup {
+    html! { dl.tiles { @for (what, figure, meaning) in figures {
+        div { dt { (what) } dd { (figure) } dd { (meaning) } }
+    } } }
+}
+
+/// Text as markup.
+pub fn text(text: &str) -> Markup {
+    html! { (text) }
+}
