@@ -91,4 +91,10 @@ impl ModelMetadata {
         let evidence = self.acquisition_groups.get(acquisition_group);
         evidence.is_some_and(|evidence| evidence.subjects.get("train").copied().unwrap_or(0) > 0)
     }
+
+    /// The `--group-by` keys that acquisition groups were made with, read from their names (`vendor=ge;site=a`).
+    pub fn group_by(&self) -> Vec<String> {
+        let first = self.acquisition_groups.keys().next().map_or("", String::as_str);
+        first.split(';').filter_map(|pair| pair.split_once('=')).map(|(key, _)| key.to_owned()).collect()
+    }
 }

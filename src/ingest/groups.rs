@@ -75,18 +75,26 @@ fn value(stack: &StackRow, key: &str) -> String {
 pub const GROUP_KEYS: [&str; 8] =
     ["vendor", "site", "model", "station", "software", "sex", "label", "field_strength_t"];
 
-/// Sets `acquisition_group` and `group` of a stack.
-pub fn set_groups(stack: &mut StackRow, group_by: &[String]) {
+/// The acquisition group where nothing but the label makes groups.
+const ALL: &str = "all";
+
+/// `acquisition_group` of a stack: the `group_by` values without the label. A key that the stack lacks is `unknown`.
+pub fn acquisition_group(stack: &StackRow, group_by: &[String]) -> String {
     let pairs: Vec<String> = group_by
         .iter()
         .filter(|key| *key != "label")
         .map(|key| format!("{}={}", key.strip_prefix("attr_").unwrap_or(key), value(stack, key)))
         .collect();
     // Grouped by label alone, all scanners are one group.
-    stack.acquisition_group = if pairs.is_empty() { "all".to_owned() } else { pairs.join(";") };
+    if pairs.is_empty() { ALL.to_owned() } else { pairs.join(";") }
+}
+
+/// Sets `acquisition_group` and `group` of a stack.
+pub fn set_groups(stack: &mut StackRow, group_by: &[String]) {
+    stack.acquisition_group = acquisition_group(stack, group_by);
     stack.group = if group_by.iter().any(|key| key == "label") {
         let label = format!("label={}", value(stack, "label"));
-        if pairs.is_empty() { label } else { format!("{label};{}", stack.acquisition_group) }
+        if stack.acquisition_group == ALL { label } else { format!("{label};{}", stack.acquisition_group) }
     } else {
         stack.acquisition_group.clone()
     };

@@ -29,7 +29,7 @@ mod view;
 mod write;
 
 pub use error::IngestError;
-pub use groups::GROUP_KEYS;
+pub use groups::{GROUP_KEYS, acquisition_group};
 pub use key::{read_or_create as read_or_create_key, throw_away as throw_away_key};
 pub use scan::{Scan, UnmatchedLabel, scan};
 pub use write::{IngestSummary, ingest};

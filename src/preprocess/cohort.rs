@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::PreprocessError;
 use super::source::{CohortFrame, CohortStack};
+use crate::formats::cohort::{FrameRow, StackRow, frames_to_table, stacks_to_table};
 use crate::formats::dataset::read_json;
 use crate::formats::table::{Table, TableError};
 
@@ -46,6 +47,15 @@ impl Cohort {
         let stacks = read("stacks.parquet").and_then(|table| stacks(&table)).map_err(|error| wrong(error.into()))?;
         let frames = read("frames.parquet").and_then(|table| frames(&table)).map_err(|error| wrong(error.into()))?;
         Ok(Self::new(head.content_hash, stacks, frames))
+    }
+
+    /// A cohort of ingest's rows, as if they had been written and read.
+    ///
+    /// # Errors
+    /// [`TableError`] for a row outside the format.
+    pub fn from_rows(content_hash: &str, rows: &[StackRow], frame_rows: &[FrameRow]) -> Result<Self, TableError> {
+        let stacks = stacks(&stacks_to_table(rows))?;
+        Ok(Self::new(content_hash.to_owned(), stacks, frames(&frames_to_table(frame_rows))?))
     }
 
     /// The frames of a stack.
