@@ -6,7 +6,7 @@ use super::cohort::{Cohort, Scored, by_cell};
 use super::error::AuditError;
 use super::facet::{Facet, Facets};
 use super::model::{Model, Row};
-use super::numbers::{Making, lowest_accuracy};
+use super::numbers::{Making, Statistic, lowest_accuracy};
 use super::report::{Comparison, Estimate, Method, Missing, PairedCell};
 use crate::metrics::cases::{Case, MacroRoc, accuracy};
 use crate::metrics::interval::{PairedCounts, newcombe_paired};
@@ -188,7 +188,7 @@ fn differences(
     let worst = |groups: &[Vec<Vec<&Case>>; 2], weights: &[u32]| {
         Some(lowest_accuracy(&groups[0], weights)? - lowest_accuracy(&groups[1], weights)?)
     };
-    let statistics: [&(dyn Fn(&[u32]) -> Option<f64> + Sync); 3] =
+    let statistics: [Statistic<'_>; 3] =
         [&|weights| worst(&subject_groups, weights), &|weights| worst(&sample_groups, weights), &|weights| {
             Some(roc[0].area(weights)? - roc[1].area(weights)?)
         }];

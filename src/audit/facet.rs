@@ -84,6 +84,8 @@ impl Facets {
     /// Sets it; empty and `unknown` are unknown, except for the two kinds of groups, whose names say it inside.
     pub(super) fn set(&mut self, facet: Facet, value: Option<String>) {
         let is_group = matches!(facet, Facet::AcquisitionGroup | Facet::Group);
+        // Grouping by label alone leaves the acquisition group empty: one group of all.
+        let value = value.map(|value| if is_group && value.is_empty() { "all".to_owned() } else { value });
         self.0[facet as usize] = value.filter(|value| !value.is_empty() && (is_group || value != "unknown"));
     }
 }
@@ -129,11 +131,25 @@ pub fn common_keys(names: &[&str]) -> Option<String> {
 
 /// A group's values alone, for rows under a header of [`common_keys`]; unknown ones are named by their key.
 pub fn short_name(name: &str) -> String {
-    let shown = |(key, value): (String, String)| {
-        if value == "unknown" { format!("unknown {}", key.replace('_', " ")) } else { value }
+    let shown = |(key, value): (String, String)| match (key.as_str(), value.as_str()) {
+        (key, "unknown") => format!("unknown {}", key.replace('_', " ")),
+        ("vendor", vendor) => vendor_name(vendor),
+        ("field_strength_t", tesla) => format!("{tesla} T"),
+        _ => value,
     };
     group_parts(name)
         .map_or_else(|| name.to_owned(), |parts| parts.into_iter().map(shown).collect::<Vec<_>>().join(" · "))
+}
+
+/// A normalised vendor as it writes itself.
+pub fn vendor_name(vendor: &str) -> String {
+    match vendor {
+        "ge" | "uih" => vendor.to_uppercase(),
+        _ => {
+            let mut letters = vendor.chars();
+            letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +158,8 @@ mod tests {
 
     #[test]
     fn group_names_are_taken_apart_and_decoded() {
-        assert_eq!(short_name("vendor=siemens;site=unknown"), "siemens · unknown site");
+        assert_eq!(short_name("vendor=siemens;site=unknown"), "Siemens · unknown site");
+        assert_eq!(short_name("vendor=ge;field_strength_t=1.5"), "GE · 1.5 T");
         assert_eq!(short_name("site=a%3Bb%25c%3Dd"), "a;b%c=d");
         assert_eq!(short_name("St. Mary"), "St. Mary");
         assert_eq!(common_keys(&["vendor=a;site=b", "vendor=c;site=d"]).as_deref(), Some("vendor · site"));

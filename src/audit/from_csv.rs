@@ -51,7 +51,7 @@ impl Csv {
     }
 
     /// A non-empty cell.
-    fn text<'a>(cells: &'a [String], column: Option<usize>) -> Option<&'a str> {
+    fn text(cells: &[String], column: Option<usize>) -> Option<&str> {
         cells.get(column?).map(String::as_str).filter(|text| !text.is_empty())
     }
 

@@ -18,6 +18,9 @@ use crate::metrics::interval::{self, Interval};
 use crate::metrics::permutation;
 use crate::settings::audit::AuditSettings;
 
+/// A number for given weights of the subjects.
+pub(super) type Statistic<'a> = &'a (dyn Fn(&[u32]) -> Option<f64> + Sync);
+
 /// How numbers are made: settings, and whom progress is told.
 #[derive(Clone, Copy)]
 pub(super) struct Making<'a> {
@@ -41,7 +44,7 @@ impl Making<'_> {
         &self,
         cohort: &Cohort,
         subjects: u64,
-        statistics: &[&(dyn Fn(&[u32]) -> Option<f64> + Sync)],
+        statistics: &[Statistic<'_>],
     ) -> Result<Vec<Result<Interval, Missing>>, AuditError> {
         self.check()?;
         if subjects < 2 {
@@ -113,7 +116,7 @@ pub(super) fn performance(
     let subjects: Vec<&Case> = scored.subjects.iter().collect();
     let samples: Vec<&Case> = scored.samples.iter().collect();
     let roc = MacroRoc::new(&subjects, classes);
-    let statistics: [&(dyn Fn(&[u32]) -> Option<f64> + Sync); 7] = [
+    let statistics: [Statistic<'_>; 7] = [
         &|weights| balanced_accuracy(&subjects, weights, classes),
         &|weights| roc.area(weights),
         &|weights| brier(&subjects, weights),

@@ -8,6 +8,7 @@
 
 mod audit;
 mod audit_runs;
+mod audit_showcase;
 mod export;
 mod house;
 mod ingest;

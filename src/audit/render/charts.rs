@@ -112,7 +112,7 @@ pub(super) fn reliability(bins: &[Bin]) -> Markup {
     let floor = top + side + 44.0 + 34.0;
     let filled: Vec<String> = bins.iter().filter(|bin| bin.n > 0).map(describe).collect();
     html! {
-        svg.chart viewBox="0 0 300 348" role="img" aria-label={ "Reliability: " (filled.join("; ")) } {
+        svg.chart.square viewBox="0 0 316 348" role="img" aria-label={ "Reliability: " (filled.join("; ")) } {
             @for tick in 0..=5u8 {
                 @let value = f64::from(tick) / 5.0;
                 line x1=(x(0.0)) x2=(x(1.0)) y1=(y(value)) y2=(y(value)) stroke="#e3e9ed" {}

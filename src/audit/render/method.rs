@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::page::{Align, DataTable, TableRow, text};
-use super::shown::{confidence, method, plain, sentence};
+use super::shown::{confidence, method, plain};
 use crate::audit::report::{AuditReport, Method, ModelReport, SourceKind};
 
 /// Definitions, with the settings of this report.
@@ -167,7 +167,7 @@ pub(super) fn limits(report: &AuditReport) -> Markup {
         } };
     }
     html! {
-        ul.limits { @for warning in &report.warnings { li { (sentence(warning)) } } }
+        ul.limits { @for warning in &report.warnings { li { (warning) } } }
         p.note { "What no report of this kind can tell: whether the labels are right, and whether the subjects are like those to come." }
     }
 }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::charts::{LineChart, Series};
 use super::forest::{Forest, ForestRow, Mark, Scale, legend};
 use super::page::{Align, DataTable, TableRow, pill, text};
-use super::shown::{Style, cell_name, counted, estimate, parameters, percent, points, sentence};
+use super::shown::{Style, cell_name, counted, estimate, group_name, parameters, percent, points, sentence};
 use super::tables::main_breakdowns;
 use crate::audit::facet::Facet;
 use crate::audit::report::{AuditReport, Breakdown, Estimate, Evidence, GroupNumbers, ModelReport, PairedCell, Role};
@@ -55,7 +55,7 @@ fn site_forest<'a>(report: &'a AuditReport, breakdown: &'a Breakdown, names: &[S
         let n = cell.performance.as_ref().map_or(0, |performance| performance.subject.n);
         let marks: Vec<Mark<'a>> = report.models.iter().enumerate().filter_map(of).collect();
         let note = if marks.is_empty() { "training only".to_owned() } else { counted(n, "subject", "subjects") };
-        rows.push(ForestRow { name: cell_name(cell.name.as_deref()), note, marks });
+        rows.push(ForestRow { name: cell_name(breakdown.facet, cell.name.as_deref()), note, marks });
     }
     let values = rows.iter().flat_map(|row| &row.marks).flat_map(|mark| limits(mark.estimate)).collect::<Vec<_>>();
     Forest {
@@ -77,7 +77,7 @@ pub(super) fn table(report: &AuditReport) -> Markup {
     let right = |name: &str| (text(name), Align::Right);
     let share = |value: Option<f64>| value.map_or_else(|| text("\u{2013}"), |value| text(&percent(value)));
     let worst = |numbers: &GroupNumbers| {
-        html! { (estimate(&numbers.worst.accuracy, Style::Percent)) small { (cell_name(numbers.worst.group.as_deref())) } }
+        html! { (estimate(&numbers.worst.accuracy, Style::Percent)) small { (group_name(numbers.worst.group.as_deref())) } }
     };
     let table = |unit: &str, of: &dyn Fn(&ModelReport) -> (u64, &Estimate, &Estimate, &GroupNumbers)| {
         let row = |model: &ModelReport| {
@@ -86,23 +86,24 @@ pub(super) fn table(report: &AuditReport) -> Markup {
                 model_name(model),
                 text(&n.to_string()),
                 estimate(accuracy, Style::Percent),
+                worst(numbers),
                 share(numbers.train_weighted_accuracy),
                 share(numbers.mean_group_accuracy),
                 estimate(balanced, Style::Percent),
-                worst(numbers),
             ];
             TableRow { class: "", cells }
         };
         DataTable {
-            caption: html! { b { "Per " (unit) "." } " Three averages, because they answer different questions (see Method), and the worst group." },
+            caption: html! { b { "Per " (unit) "." } " Three averages, because they answer different questions (see Method), and the worst group"
+                @if unit == "image" { ", whose interval is made per subject only" } "." },
             header: vec![
                 (text("Model"), Align::Left),
                 right(if unit == "subject" { "Subjects" } else { "Images" }),
                 right("Average (plain test mean)"),
+                right("Worst group"),
                 right("Average weighted by training shares"),
                 right("Mean over groups"),
                 right("Balanced accuracy"),
-                right("Worst group"),
             ],
             rows: report.models.iter().map(row).collect(),
         }
@@ -150,7 +151,7 @@ pub(super) fn differences(report: &AuditReport) -> Markup {
             (legend(&series))
             (forest.render())
             figcaption {
-                "Right of the dotted line " (audited) " is better. Difference of accuracy per subject, in percentage points, with Newcombe's paired "
+                "Right of the dotted line “" (audited) "” is better. Difference of accuracy per subject, in percentage points, with Newcombe's paired "
                 (super::shown::confidence(report.settings.confidence)) " interval. The intervals are not adjusted for the number of rows: where many \
                 are looked at, some exclude 0 by chance. An interval that holds 0 is no proof of equality."
             }
@@ -179,8 +180,8 @@ fn difference_forest<'a>(report: &'a AuditReport, series: &[(usize, String)]) ->
         };
         let name = match cell.facet {
             None => "All subjects".to_owned(),
-            Some(Facet::Site) => format!("Site {}", cell_name(cell.name.as_deref())),
-            Some(_) => cell_name(cell.name.as_deref()),
+            Some(Facet::Site) => format!("Site {}", cell_name(Facet::Site, cell.name.as_deref())),
+            Some(facet) => cell_name(facet, cell.name.as_deref()),
         };
         let marks = report.comparisons.iter().enumerate().filter_map(of).collect();
         rows.push(ForestRow { name, note: counted(cell.n, "subject", "subjects"), marks });
@@ -214,13 +215,13 @@ fn difference_table(report: &AuditReport) -> Markup {
             estimate(&comparison.worst_group_accuracy, Style::Points),
             estimate(&overall.sample_accuracy, Style::Points),
             estimate(&comparison.sample_worst_group_accuracy, Style::Points),
-            estimate(&comparison.auroc, Style::Plain),
+            estimate(&comparison.auroc, Style::Signed),
         ];
         TableRow { class: if overall.evidence == Evidence::Insufficient { "few" } else { "" }, cells }
     };
     DataTable {
         caption: html! {
-            b { (report.audited().identity.name) " minus the other, over all subjects." } " In percentage points, AUROC as such. Right: both / only this \
+            b { "“" (report.audited().identity.name) "” minus the other, over all subjects." } " In percentage points, AUROC as such. Right: both / only this \
             one / only the other / neither."
         },
         header: vec![
@@ -299,14 +300,14 @@ fn weights_figure(model: &ModelReport) -> Markup {
     let history = &model.identity.networks[0].history;
     let highest = history.weights.values().flatten().flatten().copied().fold(0.0, f64::max);
     let series = |(group, values): (&String, &Vec<Option<f64>>)| Series {
-        name: cell_name(Some(group)),
+        name: group_name(Some(group)),
         points: epochs(&history.train_epochs, values),
         dot: None,
     };
     let chart = LineChart {
         description: format!("Group weights of {} over the epochs", model.identity.name),
         series: history.weights.iter().map(series).collect(),
-        high: [0.25, 0.5, 0.75].into_iter().find(|high| highest <= *high).unwrap_or(1.0),
+        high: [0.2, 0.4, 0.6, 0.8].into_iter().find(|high| highest <= *high).unwrap_or(1.0),
         show: |value| super::shown::plain(value, 2),
         x_title: "epoch",
     };

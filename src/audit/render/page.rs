@@ -104,7 +104,7 @@ impl DataTable {
         html! {
             div.scroll tabindex="0" role="group" {
                 table {
-                    caption { (self.caption) }
+                    caption { span { (self.caption) } }
                     thead { tr { @for (index, (name, _)) in self.header.iter().enumerate() {
                         th scope="col" class=[class(index)] { (name) }
                     } } }

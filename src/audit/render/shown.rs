@@ -2,13 +2,13 @@
 
 use maud::{Markup, html};
 
-use crate::audit::facet::{common_keys, short_name};
+use crate::audit::facet::{Facet, common_keys, short_name, vendor_name};
 use crate::audit::report::{Breakdown, Cell, Estimate, Evidence, Method, Missing};
 use crate::metrics::interval::Interval;
 
-/// `0.8734` as `87.3 %`.
+/// `0.8734` as `87.3 %`, with a space that does not break.
 pub(super) fn percent(value: f64) -> String {
-    format!("{} %", signless(format!("{:.1}", value * 100.0)))
+    format!("{}\u{a0}%", signless(format!("{:.1}", value * 100.0)))
 }
 
 /// A difference in percentage points, with its sign.
@@ -27,7 +27,7 @@ fn signless(text: String) -> String {
 
 /// `81.2 to 91.9 %`.
 pub(super) fn percent_range(interval: Interval) -> String {
-    format!("{:.1} to {:.1} %", interval.low * 100.0, interval.high * 100.0)
+    format!("{:.1} to {:.1}\u{a0}%", interval.low * 100.0, interval.high * 100.0)
 }
 
 /// Limits of a difference.
@@ -40,10 +40,15 @@ pub(super) fn plain(value: f64, decimals: usize) -> String {
     signless(format!("{value:.decimals$}")).replace('-', "\u{2212}")
 }
 
+/// Three decimals with a sign.
+fn signed(value: f64) -> String {
+    signless(format!("{value:+.3}")).replace('-', "\u{2212}")
+}
+
 /// Confidence as `95 %`.
 pub(super) fn confidence(share: f64) -> String {
     let text = format!("{:.1}", share * 100.0);
-    format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
+    format!("{}\u{a0}%", text.strip_suffix(".0").unwrap_or(&text))
 }
 
 /// `11.2 million`.
@@ -76,6 +81,8 @@ pub(super) enum Style {
     Points,
     /// Three decimals.
     Plain,
+    /// Three decimals with a sign.
+    Signed,
 }
 
 /// A table cell: the value, and its interval or the reason why there is none below it.
@@ -87,13 +94,17 @@ pub(super) fn estimate(estimate: &Estimate, style: Style) -> Markup {
         Style::Percent => percent(value),
         Style::Points => points(value),
         Style::Plain => plain(value, 3),
+        Style::Signed => signed(value),
     };
     let range = |interval| match style {
         Style::Percent => percent_range(interval),
         Style::Points => points_range(interval),
         Style::Plain => format!("{} to {}", plain(interval.low, 3), plain(interval.high, 3)),
+        Style::Signed => format!("{} to {}", signed(interval.low), signed(interval.high)),
     };
-    let below = estimate.interval.map(range).or_else(|| estimate.missing.map(|missing| reason(missing).to_owned()));
+    // That worst groups per image have no interval is said once, in the caption.
+    let missing = estimate.missing.filter(|missing| *missing != Missing::PerSubjectOnly);
+    let below = estimate.interval.map(range).or_else(|| missing.map(|missing| reason(missing).to_owned()));
     html! { span.v { (shown) } @if let Some(below) = below { small { (below) } } }
 }
 
@@ -117,14 +128,25 @@ pub(super) fn method(method: Method) -> &'static str {
 }
 
 /// A cell's name; `unknown` where it is not known.
-pub(super) fn cell_name(name: Option<&str>) -> String {
-    name.map_or_else(|| "unknown".to_owned(), short_name)
+pub(super) fn cell_name(facet: Facet, name: Option<&str>) -> String {
+    match name {
+        None => "unknown".to_owned(),
+        Some(vendor) if facet == Facet::Vendor => vendor_name(vendor),
+        Some(group) if matches!(facet, Facet::AcquisitionGroup | Facet::Group) => short_name(group),
+        Some(other) => other.to_owned(),
+    }
+}
+
+/// Name of a group of the worst-group accuracy.
+pub(super) fn group_name(name: Option<&str>) -> String {
+    cell_name(Facet::Group, name)
 }
 
 /// Header of the names of a breakdown: what the group names have in common, else what the breakdown is by.
 pub(super) fn header(breakdown: &Breakdown) -> String {
     let names: Vec<&str> = breakdown.cells.iter().filter_map(|cell| cell.name.as_deref()).collect();
-    let keys = if names.is_empty() { None } else { common_keys(&names) };
+    let is_group = matches!(breakdown.facet, Facet::AcquisitionGroup | Facet::Group);
+    let keys = if names.is_empty() || !is_group { None } else { common_keys(&names) };
     sentence(&keys.unwrap_or_else(|| breakdown.facet.title().to_owned()))
 }
 
@@ -171,12 +193,12 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_with_one_decimal_and_no_negative_zero() {
-        assert_eq!(percent(0.8734), "87.3 %");
+        assert_eq!(percent(0.8734), "87.3\u{a0}%");
         assert_eq!(points(-0.00004), "0.0");
         assert_eq!(points(-0.05), "\u{2212}5.0");
         assert_eq!(points(0.05), "+5.0");
-        assert_eq!(confidence(0.95), "95 %");
-        assert_eq!(confidence(0.999), "99.9 %");
+        assert_eq!(confidence(0.95), "95\u{a0}%");
+        assert_eq!(confidence(0.999), "99.9\u{a0}%");
         assert_eq!(parameters(11_177_027), "11.2 million");
     }
 

@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 
 use super::page::{Align, DataTable, TableRow, pill, text};
-use super::shown::{Style, cell_name, counted, estimate, header, percent, plain, sentence, status};
+use super::shown::{Style, cell_name, counted, estimate, header, percent, plain, points, sentence, status};
 use crate::audit::facet::Facet;
 use crate::audit::gate::GateOutcome;
-use crate::audit::report::{AuditReport, Breakdown, Cell, ClassRecall, Evidence, ModelReport, Performance};
+use crate::audit::report::{AuditReport, Breakdown, Cell, ClassRecall, Estimate, Evidence, ModelReport, Performance};
 use crate::metrics::calibration::NoRecalibration;
 
 fn right(name: &str) -> (Markup, Align) {
@@ -49,9 +49,9 @@ pub(super) fn main_breakdowns(model: &ModelReport) -> Vec<&Breakdown> {
     model.breakdowns.iter().filter(|found| main.contains(&found.facet) && found.same_as.is_none()).collect()
 }
 
-fn name(cell: &Cell) -> Markup {
+fn name(facet: Facet, cell: &Cell) -> Markup {
     html! {
-        (cell_name(cell.name.as_deref()))
+        (cell_name(facet, cell.name.as_deref()))
         @for (kind, word) in status(cell) { " " (pill(kind, word)) }
     }
 }
@@ -74,7 +74,7 @@ fn cell_table(breakdown: &Breakdown, model: &ModelReport, table: CellTable<'_>) 
     let width = columns.len();
     let mut rows: Vec<TableRow> = Vec::new();
     for cell in &breakdown.cells {
-        let mut cells = vec![name(cell)];
+        let mut cells = vec![name(breakdown.facet, cell)];
         match &cell.performance {
             Some(performance) => cells.extend(row(performance)),
             None => cells.extend((0..width).map(|_| dash())),
@@ -107,7 +107,7 @@ fn data_table(report: &AuditReport, breakdown: &Breakdown) -> Markup {
     }
     let mut rows = Vec::new();
     for cell in &breakdown.cells {
-        let mut cells = vec![name(cell)];
+        let mut cells = vec![name(breakdown.facet, cell)];
         match &cell.performance {
             Some(performance) => cells.extend(sizes(performance)),
             None => cells.extend((0..classes.len() + 3).map(|_| text("0"))),
@@ -143,30 +143,34 @@ fn sizes(performance: &Performance) -> Vec<Markup> {
     cells
 }
 
+/// A share with its interval and the counts behind it.
+fn with_counts(share: &Estimate, correct: u64, n: u64) -> Markup {
+    html! { (estimate(share, Style::Percent)) small { (correct) " of " (n) } }
+}
+
 /// Accuracy by site and group.
 pub(super) fn accuracy(report: &AuditReport) -> Markup {
     let model = report.audited();
     let row = |performance: &Performance| {
         let (subject, sample) = (&performance.subject, &performance.sample);
         vec![
-            html! { (subject.correct) " of " (subject.n) },
-            estimate(&subject.accuracy, Style::Percent),
+            with_counts(&subject.accuracy, subject.correct, subject.n),
             estimate(&subject.balanced_accuracy, Style::Percent),
-            html! { (sample.correct) " of " (sample.n) },
-            estimate(&sample.accuracy, Style::Percent),
+            with_counts(&sample.accuracy, sample.correct, sample.n),
+            estimate(&sample.balanced_accuracy, Style::Percent),
         ]
     };
     html! { @for breakdown in main_breakdowns(model) {
         (cell_table(breakdown, model, CellTable {
             caption: html! { b { "Accuracy by " (breakdown.facet.title()) "." } " Below each number its interval." },
             columns: vec![
-                right("Subjects right"), right("Accuracy per subject"), right("Balanced accuracy"),
-                right("Images right"), right("Accuracy per image"),
+                right("Accuracy per subject"), right("Balanced accuracy per subject"), right("Accuracy per image"),
+                right("Balanced accuracy per image"),
             ],
             row: &row,
         }))
         @if let Some(found) = &breakdown.heterogeneity { p.note {
-            "Largest difference between " (found.cells) " cells with enough subjects: " (percent(found.gap))
+            "Largest difference between " (found.cells) " cells with enough subjects: " (points(found.gap).trim_start_matches('+')) " points"
             "; permutation test within the true class: p = " (plain(found.p_value, 3)) "."
         } }
     } }
@@ -179,7 +183,7 @@ pub(super) fn recall(report: &AuditReport) -> Markup {
         if recall.n == 0 {
             return html! { span.v { "empty" } small { "no subject" } };
         }
-        html! { (estimate(&recall.recall, Style::Percent)) small { (recall.correct) " of " (recall.n) } }
+        with_counts(&recall.recall, recall.correct, recall.n)
     };
     let row = |performance: &Performance| performance.subject.recall.iter().map(cell).collect::<Vec<_>>();
     html! { @for breakdown in main_breakdowns(model) {
@@ -229,7 +233,7 @@ pub(super) fn subgroups(report: &AuditReport) -> Markup {
     let others = [Facet::Vendor, Facet::Model, Facet::FieldStrength, Facet::Sex, Facet::Age];
     let row = |performance: &Performance| {
         let subject = &performance.subject;
-        vec![html! { (subject.correct) " of " (subject.n) }, estimate(&subject.accuracy, Style::Percent)]
+        vec![with_counts(&subject.accuracy, subject.correct, subject.n)]
     };
     let is_shown = |breakdown: &&Breakdown| {
         others.contains(&breakdown.facet) && breakdown.same_as.is_none() && breakdown.cells.len() > 1
@@ -241,7 +245,7 @@ pub(super) fn subgroups(report: &AuditReport) -> Markup {
     html! { div.pair { @for breakdown in found {
         div { (cell_table(breakdown, model, CellTable {
             caption: html! { b { "By " (breakdown.facet.title()) "." } },
-            columns: vec![right("Subjects right"), right("Accuracy per subject")],
+            columns: vec![right("Accuracy per subject")],
             row: &row,
         })) }
     } } }
@@ -266,7 +270,7 @@ pub(super) fn confusion(report: &AuditReport) -> Markup {
     html! {
         div.scroll tabindex="0" role="group" {
             table.matrix {
-                caption { b { "Confusion matrix" } ", per subject. Rows: true class; columns: what the model said." }
+                caption { span { b { "Confusion matrix" } ", per subject. Rows: true class; columns: what the model said." } }
                 thead { tr {
                     th scope="col" { "True class" }
                     @for class in classes { th scope="col" { "said " (class) } }

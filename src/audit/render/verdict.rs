@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::page::tiles;
 use super::shown::{
-    cell_name, confidence, counted, in_text, list, parameters, percent, percent_range, points, points_range,
+    confidence, counted, group_name, in_text, list, parameters, percent, percent_range, points, points_range,
 };
 use crate::audit::facet::Facet;
 use crate::audit::gate::GateOutcome;
@@ -32,14 +32,11 @@ pub(super) fn verdict(report: &AuditReport) -> Verdict {
 
 /// Sentences of the verdict, one paragraph each.
 pub(super) fn paragraphs(report: &AuditReport) -> Vec<String> {
-    let mut paragraphs = vec![format!("{} {}", average(report), worst(report))];
-    let spread = spread(report);
-    if !spread.is_empty() {
-        paragraphs.push(spread);
-    }
-    paragraphs.extend(report.comparisons.iter().zip(&report.models[1..]).filter_map(|(comparison, other)| {
-        (other.role == Role::Teacher || report.models.len() == 2).then(|| versus(report, comparison, other))
-    }));
+    let mut paragraphs = vec![average(report), worst(report)];
+    paragraphs.extend(spread(report));
+    let others = report.comparisons.iter().zip(&report.models[1..]);
+    let named = others.filter(|(_, other)| other.role == Role::Teacher || report.models.len() == 2);
+    paragraphs.extend(named.map(|(comparison, other)| versus(report, comparison, other)));
     paragraphs.push(gates(report));
     paragraphs
 }
@@ -47,29 +44,28 @@ pub(super) fn paragraphs(report: &AuditReport) -> Vec<String> {
 fn average(report: &AuditReport) -> String {
     let model = report.audited();
     let (data, subject) = (&report.data, &model.overall.subject);
-    let which = match (data.split, data.folds) {
-        (Split::Train, _) => "training subjects (not new ones)",
-        (Split::Val, _) => "validation subjects (used to select the epoch)",
-        (Split::Test, Some(_)) => "subjects, each predicted by a network that was not trained on that subject",
-        (Split::Test, None) if model.identity.networks.is_empty() => "subjects",
-        (Split::Test, None) => "test subjects that were not used for training",
+    let (what, note) = match (data.split, data.folds) {
+        (Split::Train, _) => ("training subjects", ", which it was trained on"),
+        (Split::Val, _) => ("validation subjects", ", by which its epoch was selected"),
+        (Split::Test, Some(_)) => ("subjects", ", each predicted by a network that was not trained on that subject"),
+        (Split::Test, None) if model.identity.networks.is_empty() => ("subjects", ""),
+        (Split::Test, None) => ("test subjects", ", none of them used for training"),
     };
     let places = match (data.sites, data.acquisition_groups) {
         (sites @ 2.., _) => format!(" from {sites} sites"),
         (_, groups @ 2..) => format!(" in {groups} acquisition groups"),
         _ => String::new(),
     };
-    let chance = confidence(report.settings.confidence);
     let interval = subject.accuracy.interval.map_or(String::new(), |interval| {
-        format!("; with {chance} confidence between {}", percent_range(interval).replace(" to ", " and "))
+        format!(" ({} interval {})", confidence(report.settings.confidence), percent_range(interval))
     });
     format!(
-        "{} was right about {} of {} {which}{places} ({}{interval}), choosing between {}.",
+        "The model “{}” gave the right class ({}) for {} of {} {what}{places}{note}: {}{interval}.",
         model.identity.name,
+        list(&data.classes, "or"),
         subject.correct,
         subject.n,
         subject.accuracy.value.map_or("undefined".to_owned(), percent),
-        list(&data.classes, "and"),
     )
 }
 
@@ -82,7 +78,7 @@ fn worst(report: &AuditReport) -> String {
     let mut text = format!("It did worst in {}: {}.", worst_name(all), proportion(report, all));
     if let Some(interval) = all.accuracy.interval {
         text += &format!(
-            " Whichever of the {} groups is truly worst, its true accuracy lies between {} with {} confidence.",
+            " Whichever of the {} groups is truly the worst, its true accuracy lies between {} with {} confidence.",
             all.groups,
             percent_range(interval).replace(" to ", " and "),
             confidence(report.settings.confidence)
@@ -91,8 +87,7 @@ fn worst(report: &AuditReport) -> String {
     if enough.groups < all.groups {
         let small = all.groups - enough.groups;
         text += &format!(
-            " {} of the {} groups {} fewer than {} subjects, too few to judge",
-            small,
+            " {small} of the {} groups {} fewer than {} subjects, too few to judge",
             all.groups,
             if small == 1 { "has" } else { "have" },
             report.settings.min_subjects
@@ -107,48 +102,52 @@ fn worst(report: &AuditReport) -> String {
     text
 }
 
+/// The worst group, and those that are equally bad.
 fn worst_name(worst: &Worst) -> String {
-    let name = cell_name(worst.group.as_deref());
-    match worst.tied.len() {
-        0 => name,
-        tied => format!("{name} (and equally in {})", counted(tied as u64, "other group", "other groups")),
+    let name = group_name(worst.group.as_deref());
+    match worst.tied.as_slice() {
+        [] => name,
+        [one] => format!("{name} and, equally, {}", group_name(Some(one))),
+        tied => format!("{name} and, equally, {} others", tied.len()),
     }
 }
 
-/// `17 of 24 subjects (70.8 %)`.
+/// `70.8 % (17 of 24 subjects)`.
 fn proportion(report: &AuditReport, worst: &Worst) -> String {
     let cells = report.audited().breakdown(Facet::Group).map_or(&[][..], |groups| groups.cells.as_slice());
     let cell = cells.iter().find(|cell| cell.name == worst.group).and_then(|cell| cell.performance.as_ref());
     let value = worst.accuracy.value.map_or("undefined".to_owned(), percent);
-    cell.map_or(value.clone(), |performance| {
-        let few = if performance.evidence == Evidence::Insufficient { ", insufficient evidence" } else { "" };
-        let subject = &performance.subject;
-        format!("{} of {} ({value}{few})", subject.correct, counted(subject.n, "subject", "subjects"))
-    })
+    let Some(performance) = cell else { return value };
+    let subject = &performance.subject;
+    let counts = format!("{} of {}", subject.correct, counted(subject.n, "subject", "subjects"));
+    // Of several equally bad groups the counts of one would mislead.
+    match (worst.tied.is_empty(), performance.evidence) {
+        (false, _) => value,
+        (true, Evidence::Sufficient) => format!("{value} ({counts})"),
+        (true, Evidence::Insufficient) => format!("{value} ({counts}: insufficient evidence)"),
+    }
 }
 
-fn spread(report: &AuditReport) -> String {
-    let model = report.audited();
-    let Some(breakdown) = model.breakdown(Facet::AcquisitionGroup) else { return String::new() };
-    let Some(found) = &breakdown.heterogeneity else { return String::new() };
+fn spread(report: &AuditReport) -> Option<String> {
+    let found = report.audited().breakdown(Facet::AcquisitionGroup)?.heterogeneity.as_ref()?;
     let chance = if found.p_value <= 0.05 {
         format!("which chance alone would rarely produce (p = {:.3})", found.p_value)
     } else {
         format!("which chance alone could produce (p = {:.2}); this is no proof that they are equal", found.p_value)
     };
-    format!(
+    Some(format!(
         "Between the {} acquisition groups with enough subjects the accuracy differs by up to {} points, {chance}.",
         found.cells,
         points(found.gap).trim_start_matches('+')
-    )
+    ))
 }
 
 fn versus(report: &AuditReport, comparison: &Comparison, other: &ModelReport) -> String {
     let audited = report.audited();
     let size = |model: &ModelReport| model.identity.parameters.map(parameters);
-    let who = if other.role == Role::Teacher { "its teacher " } else { "" };
+    let who = if other.role == Role::Teacher { "its teacher" } else { "the model" };
     let sizes = match (size(audited), size(other)) {
-        (Some(own), Some(others)) => format!(" ({others} parameters against {own})"),
+        (Some(own), Some(others)) => format!(" ({others} parameters against its own {own})"),
         _ => String::new(),
     };
     let difference = &comparison.cells[0].accuracy;
@@ -167,7 +166,7 @@ fn versus(report: &AuditReport, comparison: &Comparison, other: &ModelReport) ->
         (format!(" (difference {} points)", points_range(interval)), sure)
     });
     format!(
-        "On the same {} its accuracy is {direction} that of {who}{}{sizes}{range}: {sure}.",
+        "On the same {} its accuracy is {direction} that of {who} “{}”{sizes}{range}: {sure}.",
         counted(comparison.cells[0].n, "subject", "subjects"),
         other.identity.name
     )
@@ -183,12 +182,16 @@ fn gates(report: &AuditReport) -> String {
         }
         Verdict::Pass if all == 1 => "The acceptance criterion set beforehand was met.".to_owned(),
         Verdict::Pass => format!("All {all} acceptance criteria were met."),
+        Verdict::Fail if all == 1 => "The acceptance criterion set beforehand was not met.".to_owned(),
         Verdict::Fail => format!(
-            "{} of {} not met{}.",
-            count(GateOutcome::Fail),
-            counted(all as u64, "acceptance criterion was", "acceptance criteria were"),
+            "Of {all} acceptance criteria set beforehand {} not met{}.",
+            match count(GateOutcome::Fail) {
+                1 => "one was".to_owned(),
+                failed => format!("{failed} were"),
+            },
             match count(GateOutcome::InsufficientEvidence) {
                 0 => String::new(),
+                1 => ", and one could not be decided for lack of subjects".to_owned(),
                 few => format!(", and {few} could not be decided for lack of subjects"),
             }
         ),
