@@ -80,9 +80,17 @@ impl Stages<'_> {
         Ok((PipelineSummary::new(settings, folds[0], exported, audited), seconds))
     }
 
+    /// Announces a stage, counted among those that this pipeline has.
     fn begin(&self, stage: Stage) -> Instant {
-        let number = Stage::ALL.iter().position(|one| *one == stage).map_or(0, |index| index + 1);
-        self.context.observer.stage(&format!("{number}/{} {}", Stage::ALL.len(), stage.name()));
+        let has = |stage: &Stage| match stage {
+            Stage::Phantom => self.settings.phantom.is_some(),
+            Stage::Teacher => self.settings.teacher.is_some(),
+            _ => true,
+        };
+        let stages: Vec<Stage> = Stage::ALL.into_iter().filter(has).collect();
+        if let Some(index) = stages.iter().position(|one| *one == stage) {
+            self.context.observer.stage(&format!("{}/{} {}", index + 1, stages.len(), stage.name()));
+        }
         Instant::now()
     }
 

@@ -134,6 +134,25 @@ fn no_file_is_longer_than_800_lines() {
     }
 }
 
+/// Reasons are a closed list that scripts and nurses read.
+#[test]
+fn every_reason_of_the_ledger_is_documented() {
+    let page = std::fs::read_to_string(project().join("docs/ledger.md")).unwrap();
+    let verdict = regex::Regex::new(r#"Verdict::(?:used|skipped|rejected)\(\s*"([a-z0-9-]+)""#).unwrap();
+    let error = regex::Regex::new(r#"Self::\w+[^\n]*=> "([a-z0-9]+-[a-z0-9-]+|malformed)""#).unwrap();
+    let mut reasons = std::collections::BTreeSet::new();
+    for (path, room, code) in sources() {
+        if room == "ingest" {
+            let errors = ["dicom.rs", "nifti.rs"].iter().any(|name| path.ends_with(name) && path.iter().count() == 2);
+            let found = verdict.captures_iter(&code).chain(error.captures_iter(&code).filter(|_| errors));
+            reasons.extend(found.map(|found| found[1].to_owned()));
+        }
+    }
+    assert!(reasons.len() > 10, "the reasons were not found");
+    let missing: Vec<_> = reasons.iter().filter(|reason| !page.contains(&format!("`{reason}`"))).collect();
+    assert!(missing.is_empty(), "docs/ledger.md lacks {missing:?}");
+}
+
 #[test]
 fn the_import_scanner_sees_plain_and_grouped_imports() {
     let code = "use crate::fsx;\nuse crate::{audit::x, train};\nlet a = crate::model::f();";

@@ -1,1 +1,121 @@
-//! Tests of preprocess.
+//! Preprocess as the command runs it, on cohorts of pictures made here and on the phantom.
+
+use std::path::Path;
+
+use image::{GrayImage, Luma};
+
+use crate::support::{expect_exit, groupdistil, run_python};
+
+/// A subject of a cohort of pictures.
+struct Subject {
+    id: &'static str,
+    label: &'static str,
+    site: &'static str,
+    split: &'static str,
+}
+
+const fn subject(id: &'static str, label: &'static str, site: &'static str, split: &'static str) -> Subject {
+    Subject { id, label, site, split }
+}
+
+/// Writes one picture of each subject with a label table, and ingests them into `folder/cohort`.
+fn cohort(folder: &Path, subjects: &[Subject]) {
+    let scans = folder.join("scans");
+    std::fs::create_dir(&scans).unwrap();
+    let mut table = "file,patient_id,label,site,split\n".to_owned();
+    for (number, Subject { id, label, site, split }) in subjects.iter().enumerate() {
+        let shade = |x: u32, y: u32| Luma([((x * 7 + y * 3) as usize + number * 11) as u8]);
+        GrayImage::from_fn(24, 20, shade).save(scans.join(format!("{id}.png"))).unwrap();
+        table += &format!("{id}.png,{id},{label},{site},{split}\n");
+    }
+    std::fs::write(folder.join("labels.csv"), table).unwrap();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (scans, labels, out) = (path("scans"), path("labels.csv"), path("cohort"));
+    expect_exit(&mut groupdistil(&["ingest", &scans, "--labels", &labels, "--group-by", "site", "--out", &out]), 0);
+}
+
+/// Runs preprocess on it, expects `code`, and gives stderr.
+fn preprocess(folder: &Path, code: i32, flags: &[&str]) -> String {
+    let (cohort, out) = (folder.join("cohort"), folder.join("dataset"));
+    let words = [&["preprocess", cohort.to_str().unwrap(), "--out", out.to_str().unwrap()], flags].concat();
+    String::from_utf8(expect_exit(&mut groupdistil(&words), code).stderr).unwrap()
+}
+
+const BALANCED: [Subject; 8] = [
+    subject("p1", "sick", "a", "train"),
+    subject("p2", "well", "a", "train"),
+    subject("p3", "sick", "a", "val"),
+    subject("p4", "well", "a", "test"),
+    subject("p5", "sick", "b", "train"),
+    subject("p6", "well", "b", "train"),
+    subject("p7", "well", "b", "val"),
+    subject("p8", "sick", "b", "test"),
+];
+
+#[test]
+fn a_cohort_of_pictures_becomes_a_dataset() {
+    let temporary = tempfile::tempdir().unwrap();
+    cohort(temporary.path(), &BALANCED);
+    preprocess(temporary.path(), 0, &["--resize", "16,16"]);
+    let json = std::fs::read_to_string(temporary.path().join("dataset/dataset.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["classes"], serde_json::json!(["sick", "well"]));
+    assert_eq!(json["total"]["samples"], 8);
+}
+
+#[test]
+fn one_class_only_is_unusable_and_says_where_to_look() {
+    let temporary = tempfile::tempdir().unwrap();
+    let subjects = BALANCED.map(|one| Subject { label: "sick", ..one });
+    cohort(temporary.path(), &subjects);
+    let message = preprocess(temporary.path(), 1, &[]);
+    assert!(message.contains("all 8 usable subjects have the label `sick`"), "{message}");
+    assert!(message.contains("labels given to ingest"), "{message}");
+}
+
+#[test]
+fn a_group_without_validation_subjects_is_unusable_and_says_the_remedies() {
+    let temporary = tempfile::tempdir().unwrap();
+    let subjects = BALANCED.map(|one| Subject { split: if one.id == "p7" { "test" } else { one.split }, ..one });
+    cohort(temporary.path(), &subjects);
+    let message = preprocess(temporary.path(), 1, &[]);
+    for expected in ["group `site=b` has 4 subjects and none in validation", "training_only_groups", "held_out_groups"]
+    {
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn what_is_no_cohort_is_named() {
+    let temporary = tempfile::tempdir().unwrap();
+    let message = preprocess(temporary.path(), 1, &[]);
+    assert!(message.contains("cohort`") && message.contains("groupdistil ingest"), "{message}");
+}
+
+#[test]
+fn another_output_folder_is_never_overwritten() {
+    let temporary = tempfile::tempdir().unwrap();
+    cohort(temporary.path(), &BALANCED);
+    preprocess(temporary.path(), 0, &["--resize", "16,16"]);
+    let message = preprocess(temporary.path(), 2, &["--resize", "24,24"]);
+    assert!(message.contains("--force"), "{message}");
+    preprocess(temporary.path(), 0, &["--resize", "24,24", "--force"]);
+}
+
+#[test]
+fn any_thread_count_gives_the_same_bytes_and_python_opens_them() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
+    expect_exit(&mut groupdistil(&["phantom", "--preset", "tiny", "--out", &path("phantom")]), 0);
+    let (scans, labels) = (path("phantom/scans"), path("phantom/labels.csv"));
+    expect_exit(&mut groupdistil(&["ingest", &scans, "--labels", &labels, "--out", &path("cohort")]), 0);
+    for threads in ["1", "3"] {
+        let out = path(&format!("dataset{threads}"));
+        expect_exit(&mut groupdistil(&["preprocess", &path("cohort"), "--out", &out, "--threads", threads]), 0);
+    }
+    for name in ["dataset.json", "plan.json", "samples.parquet", "exclusions.csv", "images-00000.npy"] {
+        let read = |threads: u32| std::fs::read(temporary.path().join(format!("dataset{threads}/{name}"))).unwrap();
+        assert!(read(1) == read(3), "{name} depends on the thread count");
+    }
+    run_python("preprocess", "dataset_of_phantom.py", &[&path("phantom"), &path("cohort"), &path("dataset1")]);
+}
