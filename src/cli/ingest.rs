@@ -149,15 +149,15 @@ fn table(summary: &IngestSummary) -> String {
         "{} files, {} subjects, {} stacks ({} labelled), {} images",
         counts.files, counts.subjects, counts.stacks, counts.labelled_stacks, counts.frames
     );
-    let _ = writeln!(text, "\n{:<10}{:<26}{:>8}", "files", "reason", "count");
+    let _ = writeln!(text, "\n{:<10}{:<30}{:>8}", "files", "reason", "count");
     for (name, count) in &counts.reasons {
         let (outcome, reason) = name.split_once(' ').unwrap_or((name, ""));
-        let _ = writeln!(text, "{outcome:<10}{reason:<26}{count:>8}");
+        let _ = writeln!(text, "{outcome:<10}{reason:<30}{count:>8}");
     }
-    let _ = writeln!(text, "\n{:<10}{:<26}{:>8}", "view", "kind", "stacks");
+    let _ = writeln!(text, "\n{:<10}{:<30}{:>8}", "view", "kind", "stacks");
     for (name, count) in &counts.views {
         let (view, kind) = name.split_once(' ').unwrap_or((name, ""));
-        let _ = writeln!(text, "{view:<10}{kind:<26}{count:>8}");
+        let _ = writeln!(text, "{view:<10}{kind:<30}{count:>8}");
     }
     text += &groups(&summary.groups.groups);
     if counts.labels_unmatched > 0 {

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use dicom::core::header::HasLength;
 use dicom::core::{DataDictionary, Tag};
 use dicom::dictionary_std::{StandardDataDictionary, tags, uids};
+use dicom::encoding::TransferSyntaxIndex;
 use dicom::object::{FileDicomObject, InMemDicomObject, OpenFileOptions};
+use dicom::transfer_syntax::TransferSyntaxRegistry;
 
 use super::image::{Format, Image, Person, Scanner, Series, Timing};
 use super::ledger::Verdict;
+use super::outline::{Outline, is_native, walk};
 use super::privacy::allowed;
 use crate::geometry::{Plane, Vector};
 
-/// Retired, and still met.
-const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 /// No scanner makes more frames in one file.
 const FRAMES_CAP: i64 = 100_000;
 
@@ -28,6 +29,20 @@ pub enum DicomError {
     /// Not readable as DICOM.
     #[error("not readable as DICOM: {0}")]
     Read(String),
+    /// An element that does not fit into the file.
+    #[error("element {tag} {problem}; export or copy the file again")]
+    Structure {
+        /// Which.
+        tag: Tag,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// Pixels in a coding that no decoder here knows.
+    #[error("transfer syntax {name} cannot be decoded here; export uncompressed, or convert with `gdcmconv --raw`")]
+    TransferSyntax {
+        /// Name of the syntax.
+        name: String,
+    },
     /// An attribute that is needed is missing or malformed.
     #[error("{name} {tag} is {found}, expected {expected}")]
     Attribute {
@@ -47,8 +62,9 @@ impl DicomError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Read(_) => "not-dicom",
+            Self::TransferSyntax { .. } => "unsupported-transfer-syntax",
             Self::Attribute { tag, .. } if *tag == tags::PIXEL_DATA => "truncated-pixels",
-            Self::Attribute { .. } => "malformed",
+            Self::Attribute { .. } | Self::Structure { .. } => "malformed",
         }
     }
 }
@@ -103,6 +119,7 @@ pub(super) fn first(item: &Item, sequence: Tag) -> Option<&Item> {
 /// # Errors
 /// [`DicomError`], which becomes a `rejected` row.
 pub fn read(path: &Path, file: usize, bytes: u64) -> Result<Result<Vec<Image>, Verdict>, DicomError> {
+    let outline = walk(path, bytes)?;
     let object = open(path)?;
     if let Some(verdict) = unwanted(&object) {
         return Ok(Err(verdict));
@@ -117,7 +134,8 @@ pub fn read(path: &Path, file: usize, bytes: u64) -> Result<Result<Vec<Image>, V
     if !(1..=FRAMES_CAP).contains(&frames) {
         return Err(malformed(tags::NUMBER_OF_FRAMES, frames.to_string(), "1 to 100000"));
     }
-    check_length(&object, [u64::from(rows), u64::from(columns), frames.unsigned_abs()], bytes)?;
+    let size = [u64::from(rows), u64::from(columns), frames.unsigned_abs()];
+    check_pixels(&outline, size, integer(&object, tags::BITS_ALLOCATED)?)?;
     let series = Arc::new(series(&object, path)?);
     let instance = text(&object, tags::SOP_INSTANCE_UID).unwrap_or_else(|| path.to_string_lossy().into_owned());
     let image = |frame: i64, plane, position, timing| Image {
@@ -199,26 +217,32 @@ fn unwanted(object: &FileDicomObject<Item>) -> Option<Verdict> {
     None
 }
 
-/// A native file must be at least as long as its pixels; the exact length is checked when they are read.
-fn check_length(
-    object: &FileDicomObject<Item>,
-    [rows, columns, frames]: [u64; 3],
-    bytes: u64,
-) -> Result<(), DicomError> {
-    let syntax = object.meta().transfer_syntax().trim_matches('\0');
-    let native = [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN];
-    if !native.contains(&syntax) {
-        return Ok(());
-    }
-    let allocated = integer(object, tags::BITS_ALLOCATED)?.unwrap_or(16).unsigned_abs();
-    let needed =
-        rows.checked_mul(columns).and_then(|n| n.checked_mul(frames)).and_then(|n| n.checked_mul(allocated / 8));
-    match needed {
-        Some(needed) if needed <= bytes => Ok(()),
-        _ => {
-            let found = format!("cut off: the file has {bytes} bytes");
-            Err(malformed(tags::PIXEL_DATA, found, "rows x columns x frames x bytes per pixel"))
+/// There must be a decoder for the pixels; native ones must all be in the file.
+fn check_pixels(outline: &Outline, [rows, columns, frames]: [u64; 3], bits: Option<i64>) -> Result<(), DicomError> {
+    let Some(pixel_data) = outline.pixel_data else {
+        return Err(malformed(tags::PIXEL_DATA, "missing", "the pixels of the image"));
+    };
+    let bytes_per_pixel = match bits {
+        Some(8) => 1,
+        Some(16) => 2,
+        other => {
+            let found = other.map_or_else(|| "missing".to_owned(), |bits| bits.to_string());
+            return Err(malformed(tags::BITS_ALLOCATED, found, "8 or 16"));
         }
+    };
+    let syntax = outline.transfer_syntax.as_str();
+    if !is_native(syntax) {
+        let known = TransferSyntaxRegistry.get(syntax);
+        return match known {
+            Some(known) if known.pixel_data_reader().is_some() && pixel_data.length.is_none() => Ok(()),
+            known => Err(DicomError::TransferSyntax { name: known.map_or("unknown", |known| known.name()).to_owned() }),
+        };
+    }
+    let needed = [columns, frames, bytes_per_pixel].iter().try_fold(rows, |all, one| all.checked_mul(*one));
+    let there = pixel_data.length.unwrap_or(0).min(pixel_data.available);
+    match needed {
+        Some(needed) if needed <= there => Ok(()),
+        _ => Err(malformed(tags::PIXEL_DATA, format!("{there} bytes"), "rows x columns x frames x bytes per pixel")),
     }
 }
 
@@ -344,7 +368,7 @@ fn person(object: &Item, path: &Path) -> Result<Person, DicomError> {
         folder: path.parent().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default(),
         birth_date: text(object, tags::PATIENT_BIRTH_DATE).filter(|date| date.trim_matches('0').len() > 3),
         sex,
-        age_years: text(object, tags::PATIENT_AGE).and_then(|age| age_years(&age)),
+        age_years: text(object, tags::PATIENT_AGE).and_then(|age| age_years(&age)).or_else(|| age_at_study(object)),
     })
 }
 
@@ -359,6 +383,19 @@ fn age_years(age: &str) -> Option<i32> {
         "D" => number / 365,
         _ => return None,
     };
+    (0..=150).contains(&years).then_some(years.min(90))
+}
+
+/// Completed years from PatientBirthDate to StudyDate, where both are whole dates.
+fn age_at_study(object: &Item) -> Option<i32> {
+    let date = |tag| {
+        let text = text(object, tag).filter(|text| text.len() == 8)?;
+        let number: i32 = text.parse().ok()?;
+        let (month, day) = (number / 100 % 100, number % 100);
+        ((1..=12).contains(&month) && (1..=31).contains(&day) && number > 1850_00_00).then_some(number)
+    };
+    // YYYYMMDD numbers: their difference counts a year once the birthday is reached.
+    let years = (date(tags::STUDY_DATE)? - date(tags::PATIENT_BIRTH_DATE)?) / 10_000;
     (0..=150).contains(&years).then_some(years.min(90))
 }
 

@@ -14,6 +14,7 @@ use super::discover::Found;
 use super::image::Format;
 use super::ledger::Verdict;
 use super::look::Look;
+use super::nifti;
 use crate::context::Context;
 use crate::fsx;
 
@@ -27,7 +28,8 @@ pub fn set_aside(found: &[Found], looks: &mut [Look], context: Context<'_>) {
             Some(first) if first.series.format == Format::Dicom => {
                 by_instance.entry(&first.instance).or_default().push(index);
             }
-            Some(first) if first.series.format == Format::Nifti => {
+            // Of a .hdr + .img pair the header says nothing of the voxels.
+            Some(first) if first.series.format == Format::Nifti && !nifti::is_header(&found[index].path) => {
                 by_bytes.entry(found[index].bytes).or_default().push(index);
             }
             _ => {}

@@ -123,7 +123,7 @@ fn by_content(file: &Found, start: &[u8], index: usize) -> Look {
         return nifti_file(file, index);
     }
     let extension = extension(path);
-    if extension == "img" && path.with_extension("hdr").is_file() {
+    if nifti::header_of(path).is_some_and(|header| header.is_file()) {
         return Look::VolumeData;
     }
     if start.starts_with(b"\x89PNG\r\n\x1a\n") || start.starts_with(b"\xff\xd8\xff") {
@@ -133,7 +133,7 @@ fn by_content(file: &Found, start: &[u8], index: usize) -> Look {
         let message = format!("a {kind} archive: unpack it and ingest the folder");
         return Look::Verdict(Verdict::rejected("archive", &message));
     }
-    if start.get(128..132) == Some(b"DICM") || has_bare_meta(start) {
+    if start.get(128..132) == Some(b"DICM") {
         return match dicom::read(path, index, file.bytes) {
             Ok(Ok(images)) => Look::Images(images),
             Ok(Err(verdict)) => Look::Verdict(verdict),
@@ -145,16 +145,16 @@ fn by_content(file: &Found, start: &[u8], index: usize) -> Look {
     {
         return Look::Sidecar(rows);
     }
-    if extension == "dcm" {
-        let message = "named .dcm, but without the DICOM preamble and file meta information";
+    if extension == "dcm" || is_bare_data_set(start) {
+        let message = "DICOM without preamble and file meta information; add them, for example with `dcmconv`";
         return Look::Verdict(Verdict::rejected("not-dicom", message));
     }
     Look::Verdict(Verdict::skipped("not-an-image", "neither DICOM, NIfTI, PNG nor JPEG"))
 }
 
-/// File meta information (group 0002, explicit VR) without the preamble before it.
-fn has_bare_meta(start: &[u8]) -> bool {
-    start.starts_with(&[0x02, 0x00, 0x00, 0x00, b'U', b'L'])
+/// Begins with an element of group 0002 or 0008 in little endian, as data sets without a preamble do.
+fn is_bare_data_set(start: &[u8]) -> bool {
+    matches!(start, [2 | 8, 0, _, 0, b'A'..=b'Z', b'A'..=b'Z', ..] | [8, 0, _, 0, _, 0, 0, 0, ..])
 }
 
 fn archive(start: &[u8]) -> Option<&'static str> {
@@ -181,7 +181,7 @@ fn nifti_file(file: &Found, index: usize) -> Look {
     if is_segmentation(&file.path) {
         return Look::Verdict(Verdict::skipped("segmentation", "a segmentation mask by its name, not an image"));
     }
-    match nifti::read(&file.path, &file.relative, index) {
+    match nifti::read(&file.path, &file.relative, index, file.bytes) {
         Ok(images) => Look::Images(images),
         Err(error) => Look::Verdict(Verdict::rejected(error.reason(), &error.to_string())),
     }

@@ -19,6 +19,7 @@ mod labels;
 mod ledger;
 mod look;
 mod nifti;
+mod outline;
 mod people;
 pub mod pixels;
 mod privacy;

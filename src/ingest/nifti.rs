@@ -3,12 +3,13 @@
 //! Array index i counts columns, j rows, k slices, t phases; frame number = t x slices + k.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nifti::NiftiHeader;
 
 use super::image::{Format, Image, Person, Scanner, Series, Timing};
+use crate::fsx;
 use crate::geometry::{Affine, VolumeGeometry, add, scale};
 
 /// No cine has more voxels than this; protects from headers that lie.
@@ -30,6 +31,12 @@ pub enum NiftiError {
         /// What the format says.
         expected: &'static str,
     },
+    /// Fewer bytes than voxels.
+    #[error("cut off: {there} bytes are fewer than the voxels need; copy the file again")]
+    Truncated {
+        /// Bytes.
+        there: u64,
+    },
 }
 
 impl NiftiError {
@@ -37,7 +44,9 @@ impl NiftiError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Read(_) => "not-nifti",
+            Self::Field { field: "datatype", .. } => "unsupported-datatype",
             Self::Field { .. } => "malformed",
+            Self::Truncated { .. } => "truncated-pixels",
         }
     }
 }
@@ -170,12 +179,64 @@ pub(super) fn checked_header(path: &Path) -> Result<(NiftiHeader, Size), NiftiEr
     Ok((header, size))
 }
 
+/// The voxels must be real numbers, and all in the file where it is not compressed.
+fn check_voxels(header: &NiftiHeader, size: Size, path: &Path, bytes: u64) -> Result<(), NiftiError> {
+    let bytes_per_voxel = match header.datatype {
+        2 | 256 => 1,
+        4 | 512 => 2,
+        8 | 16 | 768 => 4,
+        64 | 1024 | 1280 => 8,
+        32 | 1792 => return Err(field("datatype", "complex", "real numbers; give the magnitude")),
+        128 | 2304 => return Err(field("datatype", "colour", "one number per voxel")),
+        other => return Err(field("datatype", other, "integers of 8 to 64 bits, float32 or float64")),
+    };
+    let data = data_of(path);
+    let is_pair = data.is_some();
+    let there = match data {
+        Some(data) => fsx::size_bytes(&data).map_err(|_| field("magic", "ni1", "an .img file of the same name"))?,
+        None => bytes,
+    };
+    if is_gzip(path) {
+        return Ok(());
+    }
+    let voxels = [size.columns, size.rows, size.slices, size.phases].map(u64::from).iter().product::<u64>();
+    let start = if is_pair { 0 } else { header.vox_offset.max(0.0) as u64 };
+    if start.saturating_add(voxels.saturating_mul(bytes_per_voxel)) > there {
+        return Err(NiftiError::Truncated { there });
+    }
+    Ok(())
+}
+
+/// With the last extension (before `.gz`) replaced, where it was `from`.
+fn with_half(path: &Path, from: &str, to: &str) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let (stem, gz) = name.strip_suffix(".gz").map_or((name, ""), |stem| (stem, ".gz"));
+    let stem = stem.strip_suffix(from)?;
+    Some(path.with_file_name(format!("{stem}{to}{gz}")))
+}
+
+/// The file with the voxels of a `.hdr`.
+fn data_of(path: &Path) -> Option<PathBuf> {
+    with_half(path, ".hdr", ".img")
+}
+
+/// Whether a file is the header of a pair.
+pub fn is_header(path: &Path) -> bool {
+    data_of(path).is_some()
+}
+
+/// The file with the header of an `.img`.
+pub fn header_of(path: &Path) -> Option<PathBuf> {
+    with_half(path, ".img", ".hdr")
+}
+
 /// The images of a NIfTI file.
 ///
 /// # Errors
 /// [`NiftiError`], which becomes a `rejected` row.
-pub fn read(path: &Path, relative: &str, file: usize) -> Result<Vec<Image>, NiftiError> {
+pub fn read(path: &Path, relative: &str, file: usize, bytes: u64) -> Result<Vec<Image>, NiftiError> {
     let (header, size) = checked_header(path)?;
+    check_voxels(&header, size, path, bytes)?;
     let geometry = affine(&header, size).as_ref().and_then(VolumeGeometry::from_affine);
     let Some(geometry) = geometry else {
         return Err(field("affine", "degenerate", "perpendicular axes with positive spacings"));

@@ -13,7 +13,7 @@ use super::people::{People, Subject};
 use super::privacy::Pseudonyms;
 use super::rows::{Facts, frame_rows, stack_row};
 use super::stacks::{Assembly, Unused, assemble};
-use super::{GROUP_KEYS, IngestError, duplicates, groups};
+use super::{GROUP_KEYS, IngestError, duplicates, groups, nifti};
 use crate::context::Context;
 use crate::formats::cohort::{
     CohortCounts, FrameRow, GroupsJson, LedgerRow, Outcome, StackRow, frames_to_table, stacks_to_table,
@@ -143,8 +143,7 @@ fn gather(found: &[Found], looks: Vec<Look>, rows: &mut Vec<LabelRow>, ledger: &
     let mut fates: BTreeMap<PathBuf, Option<Verdict>> = BTreeMap::new();
     for (index, one) in looks.into_iter().enumerate() {
         let path = &found[index].path;
-        let is_header = path.extension().is_some_and(|extension| extension == "hdr");
-        if is_header {
+        if nifti::is_nifti(path) {
             let verdict = if let Look::Verdict(verdict) = &one { Some(verdict.clone()) } else { None };
             fates.insert(path.clone(), verdict);
         }
@@ -163,7 +162,7 @@ fn gather(found: &[Found], looks: Vec<Look>, rows: &mut Vec<LabelRow>, ledger: &
         }
     }
     for index in halves {
-        let header = fates.get(&found[index].path.with_extension("hdr")).cloned().flatten();
+        let header = nifti::header_of(&found[index].path).and_then(|header| fates.get(&header).cloned().flatten());
         let used = || Verdict::used("volume-data", "the voxels of the .hdr file of the same name");
         ledger.record(index, header.unwrap_or_else(used));
     }
