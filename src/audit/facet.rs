@@ -141,6 +141,19 @@ pub fn short_name(name: &str) -> String {
         .map_or_else(|| name.to_owned(), |parts| parts.into_iter().map(shown).collect::<Vec<_>>().join(" · "))
 }
 
+/// A group's name inside a sentence: keys are said where the value alone would not tell what it is.
+pub fn sentence_name(name: &str) -> String {
+    let shown = |(key, value): (String, String)| match (key.as_str(), value.as_str()) {
+        ("vendor", vendor) if vendor != "unknown" => vendor_name(vendor),
+        ("label" | "model", value) if value != "unknown" => value.to_owned(),
+        ("field_strength_t", tesla) if tesla != "unknown" => format!("{tesla} T"),
+        (key, "unknown") => format!("unknown {}", key.replace('_', " ")),
+        (key, value) => format!("{} {value}", key.replace('_', " ")),
+    };
+    group_parts(name)
+        .map_or_else(|| name.to_owned(), |parts| parts.into_iter().map(shown).collect::<Vec<_>>().join(", "))
+}
+
 /// A normalised vendor as it writes itself.
 pub fn vendor_name(vendor: &str) -> String {
     match vendor {
@@ -160,6 +173,9 @@ mod tests {
     fn group_names_are_taken_apart_and_decoded() {
         assert_eq!(short_name("vendor=siemens;site=unknown"), "Siemens · unknown site");
         assert_eq!(short_name("vendor=ge;field_strength_t=1.5"), "GE · 1.5 T");
+        assert_eq!(sentence_name("vendor=siemens;site=A"), "Siemens, site A");
+        assert_eq!(sentence_name("software=unknown"), "unknown software");
+        assert_eq!(sentence_name("label=DCM;background=land"), "DCM, background land");
         assert_eq!(short_name("site=a%3Bb%25c%3Dd"), "a;b%c=d");
         assert_eq!(short_name("St. Mary"), "St. Mary");
         assert_eq!(common_keys(&["vendor=a;site=b", "vendor=c;site=d"]).as_deref(), Some("vendor · site"));

@@ -204,11 +204,15 @@ pub(super) fn breakdown(
         cells.push(Cell { name: name.clone(), train, performance });
     }
     let scored: Vec<&Scored> = results.values().flatten().collect();
-    Ok(Some(Breakdown { facet, same_as: None, cells, heterogeneity: heterogeneity(&scored, making) }))
+    Ok(Some(Breakdown { facet, same_as: None, cells, heterogeneity: heterogeneity(facet, &scored, making) }))
 }
 
 /// Whether the cells with enough subjects differ by more than chance.
-fn heterogeneity(cells: &[&Scored], making: Making<'_>) -> Option<super::report::Heterogeneity> {
+/// Not by group of the worst-group accuracy: where the label is part of the group, nothing can be exchanged within a class.
+fn heterogeneity(facet: Facet, cells: &[&Scored], making: Making<'_>) -> Option<super::report::Heterogeneity> {
+    if facet == Facet::Group {
+        return None;
+    }
     let enough = |scored: &&&Scored| making.evidence(scored.counts.subjects) == Evidence::Sufficient;
     let cells: Vec<&&Scored> = cells.iter().filter(enough).collect();
     let of_cell = |(cell, scored): (usize, &&&Scored)| -> Vec<permutation::Outcome> {

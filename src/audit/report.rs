@@ -225,7 +225,8 @@ pub struct Breakdown {
     pub same_as: Option<Facet>,
     /// The cells.
     pub cells: Vec<Cell>,
-    /// Whether the spread is more than chance; `None` with fewer than two cells of sufficient evidence.
+    /// Whether the spread is more than chance; `None` with fewer than two cells of sufficient evidence,
+    /// and by group.
     pub heterogeneity: Option<Heterogeneity>,
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::error::AuditError;
-use super::facet::{Facet, short_name};
+use super::facet::{Facet, sentence_name};
 use super::gate::{GateOutcome, GateResult};
 use super::report::{AUDIT_HTML, AuditReport, Cell, Evidence, GroupNumbers, ModelReport, Role, SourceKind};
 use crate::formats::dataset::Split;
@@ -133,7 +133,7 @@ pub(super) fn warnings(report: &AuditReport, of_reading: &[String]) -> Vec<Strin
         ));
     }
     for cell in cells(audited, Facet::AcquisitionGroup) {
-        let name = cell.name.as_deref().map_or("unknown".to_owned(), short_name);
+        let name = cell.name.as_deref().map_or("unknown".to_owned(), sentence_name);
         match &cell.performance {
             None => warnings
                 .push(format!("{name}: in training or validation only, never tested; nothing is known about it.")),

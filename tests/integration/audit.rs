@@ -113,6 +113,10 @@ fn numbers_are_as_computed_by_hand() {
     close(model.subject.train_weighted_accuracy, 0.9 * 11.0 / 12.0 + 0.1 * 0.5);
     close(model.subject.mean_group_accuracy, (11.0 / 12.0 + 0.5 + 1.0) / 3.0);
     close(model.sample.train_weighted_accuracy, 0.9 * 11.0 / 14.0 + 0.1 * 6.0 / 24.0);
+    let html = std::fs::read_to_string(temporary.path().join("report/audit.html")).unwrap();
+    let said = "gave the right class (DCM or NOR) for 18 of 25 test subjects from 3 sites, none of them used for training: 72.0\u{a0}%";
+    assert!(html.contains(said));
+    assert!(html.contains("It did worst in site y: 50.0\u{a0}% (6 of 12 subjects)."));
 }
 
 #[test]
@@ -455,6 +459,22 @@ fn a_csv_gives_the_numbers_of_the_run_and_labels_may_come_beside_it() {
         "{:?}",
         joined.warnings
     );
+}
+
+#[test]
+fn the_name_of_a_file_is_not_the_name_of_a_model() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("MUELLER.csv");
+    std::fs::write(&path, csv(&rows(), true)).unwrap();
+    let out = temporary.path().join("report");
+    let arguments = ["audit", text(&path), "--out", text(&out), "--replicates", "200", "--json"];
+    let stdout = expect_exit(&mut groupdistil(&arguments), 0).stdout;
+    assert!(!String::from_utf8(stdout).unwrap().contains("MUELLER"));
+    for name in ["audit.html", "audit.json", "audit.csv"] {
+        assert!(!std::fs::read_to_string(out.join(name)).unwrap().contains("MUELLER"), "{name}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("audit.json")).unwrap()).unwrap();
+    assert_eq!(json["models"][0]["identity"]["name"], "predictions");
 }
 
 #[test]

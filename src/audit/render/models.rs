@@ -6,7 +6,7 @@ use super::charts::{LineChart, Series};
 use super::forest::{Forest, ForestRow, Mark, Scale, legend};
 use super::page::{Align, DataTable, TableRow, pill, text};
 use super::shown::{Style, cell_name, counted, estimate, group_name, parameters, percent, points, sentence};
-use super::tables::main_breakdowns;
+use super::tables::{has_images, main_breakdowns};
 use crate::audit::facet::Facet;
 use crate::audit::report::{AuditReport, Breakdown, Estimate, Evidence, GroupNumbers, ModelReport, PairedCell, Role};
 
@@ -114,10 +114,12 @@ pub(super) fn table(report: &AuditReport) -> Markup {
             let subject = &model.overall.subject;
             (subject.n, &subject.accuracy, &subject.balanced_accuracy, &model.subject)
         }))
-        (table("image", &|model| {
-            let sample = &model.overall.sample;
-            (sample.n, &sample.accuracy, &sample.balanced_accuracy, &model.sample)
-        }))
+        @if report.models.iter().any(has_images) {
+            (table("image", &|model| {
+                let sample = &model.overall.sample;
+                (sample.n, &sample.accuracy, &sample.balanced_accuracy, &model.sample)
+            }))
+        }
     }
 }
 

@@ -45,6 +45,11 @@ fn signed(value: f64) -> String {
     signless(format!("{value:+.3}")).replace('-', "\u{2212}")
 }
 
+/// `p = 0.173`, or `p < 0.001`; the spaces do not break.
+pub(super) fn p_value(value: f64) -> String {
+    if value < 0.001 { "p\u{a0}<\u{a0}0.001".to_owned() } else { format!("p\u{a0}=\u{a0}{}", plain(value, 3)) }
+}
+
 /// Confidence as `95 %`.
 pub(super) fn confidence(share: f64) -> String {
     let text = format!("{:.1}", share * 100.0);

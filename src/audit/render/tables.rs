@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::page::{Align, DataTable, TableRow, pill, text};
-use super::shown::{Style, cell_name, counted, estimate, header, percent, plain, points, sentence, status};
+use super::shown::{Style, cell_name, counted, estimate, header, p_value, percent, plain, points, sentence, status};
 use crate::audit::facet::Facet;
 use crate::audit::gate::GateOutcome;
 use crate::audit::report::{AuditReport, Breakdown, Cell, ClassRecall, Estimate, Evidence, ModelReport, Performance};
@@ -143,6 +143,11 @@ fn sizes(performance: &Performance) -> Vec<Markup> {
     cells
 }
 
+/// Whether images are something else than subjects: one image per subject needs no second column.
+pub(super) fn has_images(model: &ModelReport) -> bool {
+    model.overall.sample.n != model.overall.subject.n
+}
+
 /// A share with its interval and the counts behind it.
 fn with_counts(share: &Estimate, correct: u64, n: u64) -> Markup {
     html! { (estimate(share, Style::Percent)) small { (correct) " of " (n) } }
@@ -151,27 +156,32 @@ fn with_counts(share: &Estimate, correct: u64, n: u64) -> Markup {
 /// Accuracy by site and group.
 pub(super) fn accuracy(report: &AuditReport) -> Markup {
     let model = report.audited();
+    let has_images = has_images(model);
     let row = |performance: &Performance| {
         let (subject, sample) = (&performance.subject, &performance.sample);
-        vec![
+        let mut cells = vec![
             with_counts(&subject.accuracy, subject.correct, subject.n),
             estimate(&subject.balanced_accuracy, Style::Percent),
-            with_counts(&sample.accuracy, sample.correct, sample.n),
-            estimate(&sample.balanced_accuracy, Style::Percent),
-        ]
+        ];
+        if has_images {
+            cells.push(with_counts(&sample.accuracy, sample.correct, sample.n));
+            cells.push(estimate(&sample.balanced_accuracy, Style::Percent));
+        }
+        cells
     };
+    let mut columns = vec!["Accuracy per subject", "Balanced accuracy per subject"];
+    if has_images {
+        columns.extend(["Accuracy per image", "Balanced accuracy per image"]);
+    }
     html! { @for breakdown in main_breakdowns(model) {
         (cell_table(breakdown, model, CellTable {
             caption: html! { b { "Accuracy by " (breakdown.facet.title()) "." } " Below each number its interval." },
-            columns: vec![
-                right("Accuracy per subject"), right("Balanced accuracy per subject"), right("Accuracy per image"),
-                right("Balanced accuracy per image"),
-            ],
+            columns: columns.iter().map(|column| right(column)).collect(),
             row: &row,
         }))
         @if let Some(found) = &breakdown.heterogeneity { p.note {
             "Largest difference between " (found.cells) " cells with enough subjects: " (points(found.gap).trim_start_matches('+')) " points"
-            "; permutation test within the true class: p = " (plain(found.p_value, 3)) "."
+            "; permutation test within the true class: " (p_value(found.p_value)) "."
         } }
     } }
 }

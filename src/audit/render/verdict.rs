@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::page::tiles;
 use super::shown::{
-    confidence, counted, group_name, in_text, list, parameters, percent, percent_range, points, points_range,
+    confidence, counted, in_text, list, p_value, parameters, percent, percent_range, points, points_range,
 };
-use crate::audit::facet::Facet;
+use crate::audit::facet::{Facet, sentence_name};
 use crate::audit::gate::GateOutcome;
 use crate::audit::report::{AuditReport, Comparison, Evidence, ModelReport, Role, Worst};
 use crate::formats::dataset::Split;
@@ -102,12 +102,17 @@ fn worst(report: &AuditReport) -> String {
     text
 }
 
+/// A group inside a sentence.
+fn in_sentence(name: Option<&str>) -> String {
+    name.map_or_else(|| "unknown".to_owned(), sentence_name)
+}
+
 /// The worst group, and those that are equally bad.
 fn worst_name(worst: &Worst) -> String {
-    let name = group_name(worst.group.as_deref());
+    let name = in_sentence(worst.group.as_deref());
     match worst.tied.as_slice() {
         [] => name,
-        [one] => format!("{name} and, equally, {}", group_name(Some(one))),
+        [one] => format!("{name} and, equally, {}", in_sentence(Some(one))),
         tied => format!("{name} and, equally, {} others", tied.len()),
     }
 }
@@ -130,10 +135,11 @@ fn proportion(report: &AuditReport, worst: &Worst) -> String {
 
 fn spread(report: &AuditReport) -> Option<String> {
     let found = report.audited().breakdown(Facet::AcquisitionGroup)?.heterogeneity.as_ref()?;
+    let p = p_value(found.p_value);
     let chance = if found.p_value <= 0.05 {
-        format!("which chance alone would rarely produce (p = {:.3})", found.p_value)
+        format!("which chance alone would rarely produce ({p})")
     } else {
-        format!("which chance alone could produce (p = {:.2}); this is no proof that they are equal", found.p_value)
+        format!("which chance alone could produce ({p}); this is no proof that they are equal")
     };
     Some(format!(
         "Between the {} acquisition groups with enough subjects the accuracy differs by up to {} points, {chance}.",
