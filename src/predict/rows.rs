@@ -77,7 +77,7 @@ impl Row {
             });
         }
         if stack.positions_incomplete > 0 {
-            row.warnings.push(format!("{} incomplete slice positions were left out", stack.positions_incomplete));
+            row.warnings.push(format!("incomplete slice positions left out: {}", stack.positions_incomplete));
         } else if !stack.complete {
             row.warnings.push(format!("{} of {} cardiac phases", stack.phases, stack.phases_expected));
         }
