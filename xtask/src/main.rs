@@ -83,5 +83,6 @@ fn test(filter: &[&str]) -> Result<(), Failure> {
     shell::cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
     shell::cargo(&["clippy", "--no-default-features", "--all-targets", "--", "--deny", "warnings"])?;
     shell::cargo_with(&["doc", "--no-deps", "--document-private-items"], &[("RUSTDOCFLAGS", "--deny warnings")])?;
-    shell::cargo(&[&["test", "--workspace", "--"], filter].concat())
+    // Tests run side by side: threads of libtorch that spin while they wait would take the others' cores.
+    shell::cargo_with(&[&["test", "--workspace", "--"], filter].concat(), &[("OMP_WAIT_POLICY", "PASSIVE")])
 }
