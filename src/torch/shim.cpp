@@ -137,19 +137,20 @@ int gd_script_tensors(const char* path, void (*visit)(void*, const char*, at::Te
   });
 }
 
-int gd_autocast_cpu_begin(int* was_enabled) {
+int gd_autocast_begin(int cuda, int* was_enabled) {
   return guarded([&] {
-    *was_enabled = at::autocast::is_autocast_enabled(at::kCPU);
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-    at::autocast::set_autocast_enabled(at::kCPU, true);
+    auto device = cuda ? at::kCUDA : at::kCPU;
+    *was_enabled = at::autocast::is_autocast_enabled(device);
+    at::autocast::set_autocast_dtype(device, at::kBFloat16);
+    at::autocast::set_autocast_enabled(device, true);
     at::autocast::increment_nesting();
   });
 }
 
-int gd_autocast_cpu_end(int was_enabled) {
+int gd_autocast_end(int cuda, int was_enabled) {
   return guarded([&] {
     if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(at::kCPU, was_enabled != 0);
+    at::autocast::set_autocast_enabled(cuda ? at::kCUDA : at::kCPU, was_enabled != 0);
   });
 }
 

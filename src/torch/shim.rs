@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Once;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
 use super::TorchError;
@@ -36,8 +36,8 @@ unsafe extern "C" {
         visit: unsafe extern "C" fn(*mut c_void, *const c_char, *mut C_tensor),
         context: *mut c_void,
     ) -> c_int;
-    fn gd_autocast_cpu_begin(was_enabled: *mut c_int) -> c_int;
-    fn gd_autocast_cpu_end(was_enabled: c_int) -> c_int;
+    fn gd_autocast_begin(cuda: c_int, was_enabled: *mut c_int) -> c_int;
+    fn gd_autocast_end(cuda: c_int, was_enabled: c_int) -> c_int;
     fn gd_channels_last(tensor: *mut C_tensor) -> c_int;
     pub(super) fn gd_fused_adamw(
         parameters: *const *const C_tensor,
@@ -93,28 +93,33 @@ pub fn load_cuda() {
     });
 }
 
-/// bfloat16 autocast of CPU operations on this thread, for as long as the guard lives.
+/// bfloat16 autocast of a device's operations on this thread, for as long as the guard lives.
 #[derive(Debug)]
-pub struct CpuAutocast {
+pub struct Autocast {
+    cuda: c_int,
     was_enabled: c_int,
     // Autocast state is per thread: the guard must not be dropped on another.
     _not_send: std::marker::PhantomData<*const ()>,
 }
 
-impl CpuAutocast {
-    /// Starts autocast.
-    pub fn begin() -> Result<Self, TorchError> {
+impl Autocast {
+    /// Starts autocast for operations on `device`.
+    ///
+    /// # Errors
+    /// [`TorchError::Shim`] when libtorch refuses.
+    pub fn begin(device: Device) -> Result<Self, TorchError> {
+        let cuda = device.is_cuda().into();
         let mut was_enabled = 0;
         // SAFETY: the pointer is to a live integer.
-        check(unsafe { gd_autocast_cpu_begin(&raw mut was_enabled) })?;
-        Ok(Self { was_enabled, _not_send: std::marker::PhantomData })
+        check(unsafe { gd_autocast_begin(cuda, &raw mut was_enabled) })?;
+        Ok(Self { cuda, was_enabled, _not_send: std::marker::PhantomData })
     }
 }
 
-impl Drop for CpuAutocast {
+impl Drop for Autocast {
     fn drop(&mut self) {
-        // SAFETY: takes a plain integer; errors cannot be acted on here and leave autocast as it was.
-        unsafe { gd_autocast_cpu_end(self.was_enabled) };
+        // SAFETY: takes plain integers; errors cannot be acted on here and leave autocast as it was.
+        unsafe { gd_autocast_end(self.cuda, self.was_enabled) };
     }
 }
 

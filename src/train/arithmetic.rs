@@ -2,7 +2,6 @@
 
 use tch::Device;
 
-use crate::settings::architecture::Architecture;
 use crate::settings::train::{Precision, TrainSettings};
 
 /// What a run computes with. It does not change when a run is resumed elsewhere.
@@ -17,7 +16,7 @@ pub struct Arithmetic {
 impl Arithmetic {
     /// The choice for these settings on this device.
     pub fn choose(settings: &TrainSettings, device: Device) -> Self {
-        let fast = Self::fastest(settings.arch, device, has_bfloat16());
+        let fast = Self::fastest(device, has_bfloat16());
         Self {
             bfloat16: match settings.precision {
                 Precision::Auto => fast.bfloat16,
@@ -28,8 +27,19 @@ impl Arithmetic {
         }
     }
 
-    fn fastest(_architecture: Architecture, _device: Device, _has_bfloat16: bool) -> Self {
-        Self { bfloat16: false, channels_last: false }
+    /// From measurements, not from a race at run time, whose outcome would change results from run to run.
+    ///
+    /// CPU seconds per training step of 64 images of 2 x 80 x 80 (Zen 4 with AVX512-BF16, one thread, mean of 2, `resnet18` in bfloat16 once):
+    ///
+    /// | | float32 | + channels-last | bfloat16 | + channels-last |
+    /// |---|---|---|---|---|
+    /// | `compact-resnet` | 0.084 | 0.055 | 0.061 | 0.043 |
+    /// | `resnet18` | 0.598 | 0.573 | 0.408 | 0.370 |
+    ///
+    /// GPUs were not measured here; there, float32 in the usual order is what results are expected from.
+    fn fastest(device: Device, has_bfloat16: bool) -> Self {
+        let cpu = device == Device::Cpu;
+        Self { bfloat16: cpu && has_bfloat16, channels_last: cpu }
     }
 }
 
@@ -39,4 +49,23 @@ fn has_bfloat16() -> bool {
     return std::arch::is_x86_feature_detected!("avx512bf16");
     #[cfg(not(target_arch = "x86_64"))]
     return false;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::train::TrainWire;
+
+    #[test]
+    fn what_was_asked_for_wins_over_what_is_faster() {
+        let choose = |text: &str| {
+            let wire: TrainWire = toml::from_str(text).unwrap();
+            Arithmetic::choose(&TrainSettings::from_wire(&wire, 0, None, None).unwrap(), Device::Cpu)
+        };
+        assert_eq!(choose(""), Arithmetic { bfloat16: has_bfloat16(), channels_last: true });
+        let asked = choose("precision = \"bfloat16\"\nchannels_last = false");
+        assert_eq!(asked, Arithmetic { bfloat16: true, channels_last: false });
+        assert!(!choose("precision = \"float32\"").bfloat16);
+        assert!(!Arithmetic::fastest(Device::Cpu, false).bfloat16);
+    }
 }

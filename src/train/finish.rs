@@ -25,12 +25,8 @@ const PLAN_CAP_BYTES: u64 = 16 << 20;
 ///
 /// # Errors
 /// [`TrainError`]; [`TrainError::Interrupted`] with the trained epochs kept.
-pub fn finish(
-    session: &mut Session<'_>,
-    spec: &ModelSpec,
-    teacher: Option<&TeacherFile>,
-) -> Result<RunJson, TrainError> {
-    let Work { settings, samples, root, context, .. } = session.work;
+pub fn finish(session: &mut Session<'_>, spec: &ModelSpec) -> Result<RunJson, TrainError> {
+    let Work { settings, samples, teacher, root, context, .. } = session.work;
     let best = session.best().expect("every finished epoch leaves a best one, and there is at least one epoch");
     let record = best.record.clone();
     let tensors: BTreeMap<String, Tensor> =
@@ -40,10 +36,7 @@ pub fn finish(
     context.observer.begin("predict all samples", None);
     let rows: Vec<usize> = (0..samples.splits.len()).collect();
     let logits = session.pass().logits(&rows, |x| Ok(session.classifier.forward(x, false)))?;
-    let Some(logits) = logits else {
-        let (path, position) = (root.to_path_buf(), session.position());
-        return Err(TrainError::Interrupted { path, epoch: position.epochs, step: position.steps });
-    };
+    let Some(logits) = logits else { return Err(session.interrupted()) };
     let scores = session.scores(&rows, &logits, record.epoch)?;
     let mut final_metrics = BTreeMap::new();
     for split in Split::ALL {

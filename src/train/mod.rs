@@ -103,7 +103,7 @@ fn settings_toml(settings: &TrainSettings) -> String {
 fn work(
     settings: &TrainSettings,
     samples: &Samples,
-    teacher_file: Option<&TeacherFile>,
+    teacher: Option<&TeacherFile>,
     (folder, mut provenance): (OutDir, Provenance),
     device: Device,
     context: Context<'_>,
@@ -117,18 +117,15 @@ fn work(
         mean: images.mean.clone(),
         std: images.std.clone(),
     };
-    let channels_last = arithmetic::Arithmetic::choose(settings, device).channels_last;
-    let load = |file: &TeacherFile| file.load(samples.dataset.image_shape(), device, channels_last);
-    let teacher = teacher_file.map(load).transpose()?;
     let root = folder.root().to_path_buf();
-    let work = Work { settings, samples, images: &images, teacher: teacher.as_ref(), root: &root, context };
+    let work = Work { settings, samples, images: &images, teacher, root: &root, context };
     let mut session = Session::open(work, &spec)?;
     provenance.note("resumed_at_step", session.position().steps);
     let reading = started.elapsed().as_secs_f64();
     let before = session.position().steps;
     session.train()?;
     let training = started.elapsed().as_secs_f64() - reading;
-    let run = finish::finish(&mut session, &spec, teacher_file)?;
+    let run = finish::finish(&mut session, &spec)?;
     run.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let steps = run.steps - before;
     provenance.note("seconds_reading", reading);

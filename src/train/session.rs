@@ -14,7 +14,7 @@ use super::events::{EVENTS_FILE, Events};
 use super::optimiser::{Optimiser, Rate};
 use super::selection::Standing;
 use super::streams::{batches, epoch_order};
-use super::teacher::Teacher;
+use super::teacher::{Teacher, TeacherFile};
 use super::{TrainError, step};
 use crate::context::Context;
 use crate::formats::dataset::Split;
@@ -34,8 +34,8 @@ pub struct Work<'a> {
     pub samples: &'a Samples,
     /// Their images.
     pub images: &'a Images<'a>,
-    /// The teacher, for objectives with one.
-    pub teacher: Option<&'a Teacher>,
+    /// The teacher's file, for objectives with one.
+    pub teacher: Option<&'a TeacherFile>,
     /// The RUN.
     pub root: &'a Path,
     /// Progress, interrupt, threads.
@@ -59,6 +59,7 @@ pub struct Session<'a> {
     pub(super) optimiser: Optimiser,
     pub(super) augmenter: Option<Augmenter>,
     pub(super) rate: Rate,
+    pub(super) teacher: Option<Teacher>,
     /// Teacher logits `[N, K]` of the images as they are, on the CPU.
     pub(super) teacher_logits: Option<Tensor>,
     /// The same on the device, where training sees the images as they are.
@@ -131,12 +132,15 @@ impl<'a> Session<'a> {
         }
         let counts = samples.objective_counts(settings);
         let groups = samples.train_counts.len();
+        let shape = samples.dataset.image_shape();
+        let load = |file: &TeacherFile| file.load(shape, device, arithmetic.channels_last);
         Ok(Self {
             arithmetic,
             optimiser: Optimiser::new(settings, &classifier, arithmetic.channels_last)?,
             objective: TensorObjective::new(settings.objective, &counts, device)?,
             augmenter: settings.augment.map(|ranges| Augmenter::new(ranges, settings.seed, &images.std)),
             rate: Rate::new(settings, steps_per_epoch(work)),
+            teacher: work.teacher.map(load).transpose()?,
             classifier,
             teacher_logits: None,
             cached: None,
@@ -248,22 +252,30 @@ impl<'a> Session<'a> {
     pub fn train(&mut self) -> Result<(), TrainError> {
         let Work { settings, context, .. } = self.work;
         if !self.ask_teacher()? {
-            return Err(TrainError::InterruptedEarly);
+            return Err(self.interrupted());
         }
         let per_epoch = steps_per_epoch(self.work);
-        let step = format!("train {}", settings.objective.objective.as_str());
+        let step = format!("train {}, seed {}", settings.objective.objective.as_str(), settings.seed);
         context.observer.begin(&step, Some(u64::from(settings.epochs) * per_epoch));
         context.observer.advance(self.position.steps);
         while !self.is_done() {
             if !self.epoch()? {
                 self.save()?;
-                let Position { epochs, steps, .. } = self.position;
-                let path = self.work.root.to_path_buf();
-                return Err(TrainError::Interrupted { path, epoch: epochs + 1, step: steps });
+                return Err(self.interrupted());
             }
         }
         context.observer.end();
         Ok(())
+    }
+
+    /// What an interrupted run says.
+    pub fn interrupted(&self) -> TrainError {
+        let Position { epochs, steps, .. } = self.position;
+        if steps == 0 {
+            return TrainError::InterruptedEarly;
+        }
+        let epoch = (epochs + 1).min(u64::from(self.work.settings.epochs));
+        TrainError::Interrupted { path: self.work.root.to_path_buf(), epoch, step: steps }
     }
 
     fn is_done(&self) -> bool {
@@ -278,7 +290,7 @@ impl<'a> Session<'a> {
 
     /// The teacher's logits of all samples as they are; false when interrupted.
     fn ask_teacher(&mut self) -> Result<bool, TrainError> {
-        let Some(teacher) = self.work.teacher else { return Ok(true) };
+        let Some(teacher) = &self.teacher else { return Ok(true) };
         self.work.context.observer.begin("ask the teacher", None);
         let rows: Vec<usize> = (0..self.work.samples.splits.len()).collect();
         let Some(logits) = self.pass().logits(&rows, |x| teacher.logits(x))? else { return Ok(false) };

@@ -7,7 +7,7 @@ use super::data::indices;
 use super::evaluate::sample_loss;
 use super::session::Session;
 use crate::objective::tensor::TensorBatch;
-use crate::torch::shim::{CpuAutocast, to_channels_last};
+use crate::torch::shim::{Autocast, to_channels_last};
 
 /// On a GPU, looking at every step's losses would make each step wait for the device. A step that is not finite leaves q alone by
 /// itself, and so do all that follow it, so nothing is lost by looking later.
@@ -37,8 +37,8 @@ impl Session<'_> {
         if self.arithmetic.channels_last {
             to_channels_last(&mut x)?;
         }
-        let autocast = if self.arithmetic.bfloat16 { Some(CpuAutocast::begin()?) } else { None };
-        let teacher = match (&self.cached, self.work.teacher) {
+        let autocast = if self.arithmetic.bfloat16 { Some(Autocast::begin(device)?) } else { None };
+        let teacher = match (&self.cached, &self.teacher) {
             (Some(cached), _) => Some(cached.f_index_select(0, &indices(rows, device)?)?),
             (None, Some(teacher)) => Some(teacher.logits(&x)?),
             (None, None) => None,

@@ -393,7 +393,8 @@ fn the_command_trains_prints_a_table_and_says_what_is_wrong() {
     let dataset = write(&folder.path().join("dataset"), SHORTCUT);
     let (dataset, out) = (dataset.to_str().unwrap().to_owned(), folder.path().join("run"));
     let out = out.to_str().unwrap();
-    let common = ["train", &dataset, "--out", out, "--arch", "compact-resnet", "--epochs", "1", "--seed", "4"];
+    let common =
+        ["train", &dataset, "--out", out, "--arch", "compact-resnet", "--epochs", "1", "--seed", "4", "--threads", "1"];
     let done = expect_exit(groupdistil(&common).args(["--set", "augment.noise=0.2"]), 0);
     let table = String::from_utf8(done.stdout).unwrap();
     assert!(table.contains("label=DCM;site=0") && table.contains("worst"), "{table}");
@@ -414,10 +415,12 @@ fn a_comparison_shares_teachers_and_goes_on_with_more_seeds() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = write(&folder.path().join("dataset"), SHORTCUT);
     let out = folder.path().join("compare");
-    let common = ["compare", dataset.to_str().unwrap(), "--out", out.to_str().unwrap(), "--set", "epochs=2"];
+    let common = ["compare", dataset.to_str().unwrap(), "--out", out.to_str().unwrap(), "--threads", "1"];
     let command = |more: &[&str]| {
         let mut command = groupdistil(&common);
-        command.args(["--set", "arch=compact-resnet", "--set", "batch_size=16", "--set", "augment=false"]).args(more);
+        let settings = ["epochs=2", "arch=compact-resnet", "batch_size=16", "augment=false"];
+        settings.iter().for_each(|setting| drop(command.args(["--set", setting])));
+        command.args(more);
         command
     };
     let methods = ["--methods", "erm,kd,group-distil,group-distil-total-balanced"];
@@ -449,14 +452,4 @@ fn a_comparison_shares_teachers_and_goes_on_with_more_seeds() {
     assert_eq!(csv.lines().count(), 11);
     let wrong = expect_exit(&mut command(&["--methods", "dfr"]), 2);
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("`dfr`"));
-}
-
-/// Writes a dataset of a size to measure speed with, where GROUPDISTIL_BENCH_DATASET says.
-#[test]
-fn a_larger_dataset_can_be_written() {
-    let Some(folder) = std::env::var_os("GROUPDISTIL_BENCH_DATASET") else { return };
-    write(
-        Path::new(&folder),
-        Tiny { train: [[300, 200], [200, 300]], held: [[20, 20], [20, 20]], folds: None, side: 80 },
-    );
 }
