@@ -216,3 +216,38 @@ fn real_pictures_are_those_of_pillow() {
         assert_equal(path, &expected.unwrap(), 0.0);
     }
 }
+
+/// pydicom's own files: every vendor's oddities, cut files and colour among them.
+#[test]
+fn pydicom_own_files_are_read_alike_or_refused() {
+    let test = "pydicom_own_files_are_read_alike_or_refused";
+    let Some(python) = support::python(test) else { return };
+    let packages = python.parent().unwrap().parent().unwrap().join("lib");
+    let found = walkdir::WalkDir::new(packages).max_depth(2).into_iter().map(Result::unwrap);
+    let folders = found.map(|entry| entry.path().join("pydicom/data/test_files")).filter(|path| path.is_dir());
+    let Some(folder) = folders.into_iter().next() else { return support::skip(test, "pydicom has no test files") };
+    let all = files(&folder, |path| has_ending(path, &[".dcm"]));
+    let Some(expected) = reference(test, &all) else { return };
+    let mut compared = 0;
+    for (path, expected) in all.iter().zip(expected) {
+        let Some((shape, values)) = expected else {
+            // Whatever is said of what pydicom cannot decode, it is said without a panic of ours.
+            let _ = read_frames(path, &[0]);
+            continue;
+        };
+        // 1-bit segmentations, 32-bit doses and palettes are no scans.
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if ["liver", "rtdose", "examples_palette"].iter().any(|start| name.starts_with(start)) {
+            let refused = read_frames(path, &[0]);
+            assert!(matches!(refused, Err(PixelsError::Dicom { .. })), "{name}: {refused:?}");
+            continue;
+        }
+        let read = read_frames(path, &[0]).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        let ours: Vec<f32> = read[0][0].iter().copied().collect();
+        // Lossy JPEG may differ by one grey value between decoders.
+        let worst = difference(&ours, &values[..shape[2] * shape[3]]);
+        assert!(worst <= 1.0, "{name}: pixels differ by {worst}");
+        compared += 1;
+    }
+    assert!(compared >= 12, "only {compared} files were compared");
+}

@@ -98,6 +98,7 @@ fn predictions_from_raw_scans_are_those_of_the_run() {
     the_same_bytes_at_another_thread_count_and_up_to_date(&made, &labels);
     scanners_that_were_never_trained_on_are_warned_of(&made);
     a_subject_without_a_usable_stack_has_a_row_that_says_why(&made);
+    a_stack_that_cannot_be_read_is_a_row_with_a_warning(&made);
     bad_input_has_the_exit_codes_of_the_design(&made);
 }
 
@@ -150,6 +151,33 @@ fn a_subject_without_a_usable_stack_has_a_row_that_says_why(made: &Made) {
     let found = rows(&made.path("only.csv"));
     assert_eq!((found.len(), found[0]["predicted"].as_str(), found[0]["prob_DCM"].as_str()), (1, "", ""));
     assert!(found[0]["warning"].contains("no prediction: the view is `scout`"), "{:?}", found[0]);
+}
+
+/// A volume whose header is fine and whose voxels are no real numbers: understood by ingest, unusable for its pixels.
+fn a_stack_that_cannot_be_read_is_a_row_with_a_warning(made: &Made) {
+    use std::io::{Read, Write};
+    let west = made.path("phantom/scans");
+    let volume = walkdir::WalkDir::new(&west).sort_by_file_name().into_iter().map(Result::unwrap);
+    let volume = volume.map(walkdir::DirEntry::into_path).find(|path| path.to_str().unwrap().ends_with("_sa.nii.gz"));
+    let volume = volume.unwrap();
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(&volume).unwrap()).read_to_end(&mut bytes).unwrap();
+    // datatype, bytes 70 and 71 of the header: 32 is complex64.
+    bytes[70..72].copy_from_slice(&32_i16.to_le_bytes());
+    let patient = made.path("mixed").join(volume.parent().unwrap().file_name().unwrap());
+    std::fs::create_dir_all(&patient).unwrap();
+    let file = std::fs::File::create(patient.join(volume.file_name().unwrap())).unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    encoder.write_all(&bytes).unwrap();
+    encoder.finish().unwrap();
+    let output = made.predict("mixed", "mixed.csv", &[], 1);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("unreadable 1") && stderr.contains("datatype is 32"), "{stderr}");
+    let found = rows(&made.path("mixed.csv"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0]["warning"].contains("cannot be read"), "{:?}", found[0]);
+    let text = std::fs::read_to_string(made.path("mixed.csv")).unwrap();
+    assert!(!text.contains(patient.file_name().unwrap().to_str().unwrap()), "the patient's folder is named");
 }
 
 fn bad_input_has_the_exit_codes_of_the_design(made: &Made) {

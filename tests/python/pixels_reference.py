@@ -30,11 +30,14 @@ def rescale(dataset, frame):
 
 
 def dicom(path):
-    dataset = pydicom.dcmread(path)
     try:
+        dataset = pydicom.dcmread(path)
         stored = dataset.pixel_array
-    except (NotImplementedError, RuntimeError, ValueError, AttributeError) as error:
+    # pydicom, its plugins and Pillow have errors of many kinds for files that they cannot decode.
+    except Exception as error:  # noqa: BLE001
         print(f"{path}: {error}", file=sys.stderr)
+        return None
+    if dataset.get("SamplesPerPixel", 1) != 1:
         return None
     stored = stored.reshape(-1, 1, dataset.Rows, dataset.Columns).astype(np.float64)
     for frame in range(stored.shape[0]):

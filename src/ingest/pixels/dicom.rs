@@ -128,10 +128,9 @@ fn rescale(object: &Object, frame: usize) -> Result<Rescale, DicomError> {
     let own = per_frame.and_then(|element| element.items()).and_then(|items| items.get(frame));
     let shared = first(object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
     for group in [own, shared].into_iter().flatten() {
-        if let Some(transformation) = first(group, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE) {
-            if let Some(found) = rescale_of(transformation)? {
-                return Ok(found);
-            }
+        let transformation = first(group, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
+        if let Some(found) = transformation.map_or(Ok(None), rescale_of)? {
+            return Ok(found);
         }
     }
     if first(object, tags::MODALITY_LUT_SEQUENCE).is_some() {
