@@ -42,7 +42,7 @@ pub enum CompareError {
         /// The RUN, relative to the comparison.
         run: String,
         /// Why.
-        source: TrainError,
+        source: Box<TrainError>,
     },
     /// Predictions of a run cannot be read.
     #[error(transparent)]
@@ -116,7 +116,7 @@ pub fn compare(
         let out = folder.path(&run);
         let CompareOptions { dataset, force, device, .. } = *options;
         let done = train(training, dataset, &out, force, device, context)
-            .map_err(|source| CompareError::Train { run: run.clone(), source })?;
+            .map_err(|source| CompareError::Train { run: run.clone(), source: Box::new(source) })?;
         up_to_date += usize::from(done.up_to_date);
         runs.push(compared(method, run, &done.run, &Predictions::read(&out.join(PREDICTIONS))?));
         Ok(())

@@ -164,7 +164,7 @@ mod tests {
         let found = apply(Augmentation { gamma: 0.5, ..OFF }, &[0, 1, 2, 3], 0);
         let low = |x: &Tensor| x.amin(&[1i64, 2, 3][..], false);
         let high = |x: &Tensor| x.amax(&[1i64, 2, 3][..], false);
-        assert!(found.allclose(&images(), 0.0, 1e-3, false) != true);
+        assert!(!found.allclose(&images(), 0.0, 1e-3, false));
         assert!(low(&found).allclose(&low(&images()), 1e-5, 1e-6, false));
         assert!(high(&found).allclose(&high(&images()), 1e-5, 1e-6, false));
     }

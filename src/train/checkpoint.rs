@@ -111,11 +111,14 @@ pub fn save(root: &Path, record: &Record, tensors: &[(String, Tensor)]) -> Resul
     Ok(fsx::remove_folder(&old)?)
 }
 
+/// A record with its tensors.
+pub type Loaded = (Record, BTreeMap<String, Tensor>);
+
 /// Reads the checkpoint of the RUN at `root`; `None` when there is none yet.
 ///
 /// # Errors
 /// [`TrainError::Checkpoint`] when there is one that cannot be used.
-pub fn load(root: &Path) -> Result<Option<(Record, BTreeMap<String, Tensor>)>, TrainError> {
+pub fn load(root: &Path) -> Result<Option<Loaded>, TrainError> {
     let folders = [root.join(FOLDER), root.join("checkpoint.old")];
     let Some(folder) = folders.into_iter().find(|folder| folder.join(RECORD).is_file()) else { return Ok(None) };
     let wrong = |reason: String| TrainError::Checkpoint { path: folder.clone(), reason };
