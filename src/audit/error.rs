@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::failure::{Classify, FailureKind};
 use crate::formats::predictions::PredictionsError;
 use crate::formats::run::RunError;
+use crate::formats::table::TableError;
 use crate::fsx::FsError;
 use crate::outdir::OutDirError;
 
@@ -24,6 +25,9 @@ pub enum AuditError {
     /// Its predictions cannot be read.
     #[error(transparent)]
     Predictions(#[from] PredictionsError),
+    /// `audit.csv` cannot be written.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// Nothing to audit.
     #[error("nothing to audit; give a RUN folder, a folder of folds or a CSV of predictions")]
     NoModel,

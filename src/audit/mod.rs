@@ -81,16 +81,9 @@ pub fn audit(
     let mut report = compute(&read, settings, context)?;
     report.gates = gates.iter().map(|gate| judge::judge(gate, &report)).collect();
     folder.write(AUDIT_HTML, render::html(&report).as_bytes())?;
-    table::table(&report).write_csv(&folder.path(AUDIT_CSV)).map_err(table_error)?;
+    table::table(&report).write_csv(&folder.path(AUDIT_CSV))?;
     folder.complete(&provenance.end(), &report)?;
     Ok(AuditSummary::of(&report, out, false))
-}
-
-fn table_error(error: crate::formats::table::TableError) -> AuditError {
-    match error {
-        crate::formats::table::TableError::Fs(error) => error.into(),
-        other => unreachable!("writing a CSV only fails on the file: {other}"),
-    }
 }
 
 /// Reads the report of a complete REPORT folder.
@@ -124,6 +117,10 @@ impl Sources {
 }
 
 fn read_all(sources: &[ModelSource], settings: &AuditSettings, context: Context<'_>) -> Result<Sources, AuditError> {
+    let mut given = BTreeSet::new();
+    if let Some(name) = sources.iter().filter_map(|source| source.name.as_ref()).find(|name| !given.insert(*name)) {
+        return Err(AuditError::SameName { name: name.clone() });
+    }
     context.observer.begin("read predictions", Some(sources.len() as u64));
     let labels = settings.labels.as_deref().map(Labels::read).transpose()?;
     let mut models = Vec::new();
@@ -135,7 +132,7 @@ fn read_all(sources: &[ModelSource], settings: &AuditSettings, context: Context<
         context.observer.advance(1);
     }
     context.observer.end();
-    name_models(sources, &mut models)?;
+    name_models(sources, &mut models);
     let Some((first, others)) = models.split_first_mut() else { return Err(AuditError::NoModel) };
     for other in others.iter_mut() {
         compare::align(first, other)?;
@@ -161,14 +158,12 @@ fn read_source(path: &Path, settings: &AuditSettings, labels: Option<&Labels>) -
 }
 
 /// Names as given; those that are not given are made distinct.
-fn name_models(sources: &[ModelSource], models: &mut [Model]) -> Result<(), AuditError> {
+fn name_models(sources: &[ModelSource], models: &mut [Model]) {
     let mut taken = BTreeSet::new();
     for (source, model) in sources.iter().zip(models.iter_mut()) {
         if let Some(name) = &source.name {
             model.identity.name.clone_from(name);
-            if !taken.insert(name.clone()) {
-                return Err(AuditError::SameName { name: name.clone() });
-            }
+            taken.insert(name.clone());
         }
     }
     for (_, model) in sources.iter().zip(models.iter_mut()).filter(|(source, _)| source.name.is_none()) {
@@ -180,7 +175,6 @@ fn name_models(sources: &[ModelSource], models: &mut [Model]) -> Result<(), Audi
         taken.insert(free.clone());
         model.identity.name = free;
     }
-    Ok(())
 }
 
 /// All numbers but the gates.
