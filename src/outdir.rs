@@ -1,7 +1,7 @@
 //! Output folders: one writer at a time, complete only with its JSON, resumed or refused by what it was made from.
 //!
 //! A folder in work holds `.inputs` (the fingerprint of settings and inputs) and a locked `.lock`; the folder's JSON (`cohort.json`,
-//! `dataset.json`, `run.json`, ...) is written last. Times, host, threads and paths go to `provenance.json` and nowhere else.
+//! `dataset.json`, `run.json`, ...) is written last. Times, host and threads go to `provenance.json` and nowhere else; paths go to that of COHORT, the one private folder.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
@@ -220,7 +220,8 @@ pub struct Provenance {
     host: String,
     threads: usize,
     device: String,
-    /// Paths as the user gave them.
+    /// Paths as the user gave them: in the private COHORT only, since they may name patients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     paths: Vec<PathBuf>,
     /// Measurements of this run, for example seconds per stage.
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
@@ -229,7 +230,7 @@ pub struct Provenance {
 
 impl Provenance {
     /// Starts the clock.
-    pub fn begin(threads: usize, device: &str, paths: &[PathBuf]) -> Self {
+    pub fn begin(threads: usize, device: &str) -> Self {
         let host = fsx::read_text(Path::new("/proc/sys/kernel/hostname"), 256).unwrap_or_default().trim().to_owned();
         Self {
             schema: "groupdistil.provenance/1",
@@ -239,9 +240,15 @@ impl Provenance {
             host,
             threads,
             device: device.to_owned(),
-            paths: paths.to_vec(),
+            paths: Vec::new(),
             notes: serde_json::Map::new(),
         }
+    }
+
+    /// Adds the sources' paths; for COHORT alone.
+    #[must_use]
+    pub fn with_private_paths(self, paths: &[PathBuf]) -> Self {
+        Self { paths: paths.to_vec(), ..self }
     }
 
     /// Adds a measurement.
@@ -284,7 +291,7 @@ mod tests {
         assert!(!work(OutDir::open(&root, "x.json", "a", false).unwrap()).resumed);
         let folder = work(OutDir::open(&root, "x.json", "a", false).unwrap());
         assert!(folder.resumed);
-        folder.complete(&Provenance::begin(1, "cpu", &[]).end(), &serde_json::json!({"schema": "x/1"})).unwrap();
+        folder.complete(&Provenance::begin(1, "cpu").end(), &serde_json::json!({"schema": "x/1"})).unwrap();
         assert!(matches!(OutDir::open(&root, "x.json", "a", false).unwrap(), Opened::UpToDate));
         assert!(matches!(OutDir::open(&root, "x.json", "b", false), Err(OutDirError::Differs { .. })));
         assert!(!work(OutDir::open(&root, "x.json", "b", true).unwrap()).resumed);

@@ -74,10 +74,7 @@ pub fn audit(
         Opened::UpToDate => return Ok(AuditSummary::of(&read_report(out)?, out, true)),
         Opened::Work(folder) => folder,
     };
-    let mut paths: Vec<PathBuf> = models.iter().map(|model| model.path.clone()).collect();
-    paths.extend(settings.labels.clone());
-    paths.push(out.to_path_buf());
-    let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu", &paths);
+    let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu");
     let mut report = compute(&read, settings, context)?;
     report.gates = gates.iter().map(|gate| judge::judge(gate, &report)).collect();
     folder.write(AUDIT_HTML, render::html(&report).as_bytes())?;

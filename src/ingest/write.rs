@@ -62,7 +62,7 @@ pub fn ingest(
     force: bool,
     context: Context<'_>,
 ) -> Result<IngestSummary, IngestError> {
-    let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu", sources);
+    let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu").with_private_paths(sources);
     let sources = absolute(sources)?;
     let ids = Pseudonyms::new(key::read_or_create(settings.key.as_deref())?);
     let found = outside(discover(&sources)?, out);

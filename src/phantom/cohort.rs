@@ -202,9 +202,9 @@ fn subject(seed: u64, site: &Site, cell: &Cell, number: u32) -> Subject {
 /// EF > 55 %; NOR: EF > 50 %, wall < 12 mm), with tails that overlap as real populations do.
 fn phenotype(diagnosis: Diagnosis, body_surface_m2: f64, rng: &mut Stream) -> Phenotype {
     let (ef, edv_index, wall, asymmetry) = match diagnosis {
-        Diagnosis::Nor => ((59.0, 7.5), (78.0, 11.0), (10.0, 1.9), (0.05, 0.30)),
-        Diagnosis::Dcm => ((34.0, 8.3), (122.0, 19.0), (9.7, 1.7), (0.05, 0.30)),
-        Diagnosis::Hcm => ((64.0, 6.5), (73.0, 11.0), (17.4, 2.8), (0.20, 0.90)),
+        Diagnosis::Nor => ((59.0, 7.5), (80.0, 12.0), (10.0, 1.9), (0.05, 0.35)),
+        Diagnosis::Dcm => ((34.0, 8.3), (110.0, 18.0), (9.7, 1.7), (0.05, 0.35)),
+        Diagnosis::Hcm => ((64.0, 6.5), (76.0, 12.0), (17.4, 2.8), (0.10, 0.60)),
     };
     let mut draw = |(mean, deviation): (f64, f64)| rng.truncated_normal(mean, deviation, 2.5);
     let (ejection_fraction, edv_index, wall_max_mm) = (draw(ef) / 100.0, draw(edv_index), draw(wall));

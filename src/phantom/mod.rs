@@ -44,7 +44,7 @@ pub const SCANS: &str = "scans";
 const FINAL: &str = "truth.json";
 const SCHEMA: &str = "groupdistil.phantom-truth/1";
 /// Raised when the same settings give other bytes, so that an old folder is not taken for up to date.
-const GENERATION: &str = "phantom generation 3";
+const GENERATION: &str = "phantom generation 4";
 
 /// Why a phantom cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +115,7 @@ pub fn write(
     force: bool,
     context: Context<'_>,
 ) -> Result<PhantomSummary, PhantomError> {
-    let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu", &[out.to_path_buf()]);
+    let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu");
     let resolved = toml::to_string(settings)?;
     let sites = sites(settings.preset);
     let subjects = subjects(settings, &sites);

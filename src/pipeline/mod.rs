@@ -93,8 +93,7 @@ pub fn run(
     options: &RunOptions<'_>,
     context: Context<'_>,
 ) -> Result<PipelineSummary, PipelineError> {
-    let mut provenance =
-        Provenance::begin(context.pool.current_num_threads(), options.device, &[options.out.to_path_buf()]);
+    let mut provenance = Provenance::begin(context.pool.current_num_threads(), options.device);
     let collection = Collection::open(options.out)?;
     if let Some(from) = options.from {
         forget(&collection, settings, from)?;

@@ -78,7 +78,7 @@ pub fn preprocess_with(
         Opened::UpToDate => return summarise(out, read_dataset_json(out)?, true),
         Opened::Work(folder) => folder,
     };
-    let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu", &[out.to_path_buf()]);
+    let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu");
     folder.write("settings.toml", settings_toml.as_bytes())?;
     let max_memory_bytes = settings.max_memory_bytes.unwrap_or_else(memory::default_cap_bytes);
     let work = Work { plan: &plan, cohort: &cohort, selected: &chosen.selected, read, max_memory_bytes };

@@ -77,9 +77,7 @@ pub fn train(
         }
         Opened::Work(folder) => folder,
     };
-    let mut paths = vec![dataset.to_path_buf(), out.to_path_buf()];
-    paths.extend(settings.teacher.clone());
-    let provenance = Provenance::begin(context.pool.current_num_threads(), &format!("{device:?}"), &paths);
+    let provenance = Provenance::begin(context.pool.current_num_threads(), &format!("{device:?}"));
     let run = work(settings, &samples, teacher.as_ref(), (folder, provenance), device, context)?;
     Ok(TrainSummary { run, up_to_date: false, seconds: started.elapsed().as_secs_f64() })
 }
