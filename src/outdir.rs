@@ -129,6 +129,16 @@ impl OutDir {
         &self.root
     }
 
+    /// Gives up a folder that nothing was written into yet, so that a next attempt with mended settings finds it empty and need not be
+    /// forced; a folder that holds anything stays as it is.
+    pub fn abandon(self) -> Result<(), OutDirError> {
+        let is_own = |path: &PathBuf| path.file_name().is_some_and(|name| name == LOCK_FILE || name == INPUTS_FILE);
+        if fsx::list(&self.root)?.iter().all(is_own) {
+            fsx::remove_file(&self.root.join(INPUTS_FILE))?;
+        }
+        Ok(())
+    }
+
     /// A path inside the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
@@ -296,6 +306,17 @@ mod tests {
         assert!(matches!(OutDir::open(&root, "x.json", "b", false), Err(OutDirError::Differs { .. })));
         assert!(!work(OutDir::open(&root, "x.json", "b", true).unwrap()).resumed);
         assert!(!root.join("x.json").exists());
+    }
+
+    #[test]
+    fn an_abandoned_folder_takes_other_settings_and_one_with_work_in_it_does_not() {
+        let temporary = tempfile::tempdir().unwrap();
+        let open = |print: &str| OutDir::open(temporary.path(), "x.json", print, false);
+        work(open("a").unwrap()).abandon().unwrap();
+        let folder = work(open("b").unwrap());
+        folder.write("half", b"done").unwrap();
+        folder.abandon().unwrap();
+        assert!(matches!(open("c"), Err(OutDirError::Differs { .. })));
     }
 
     #[test]

@@ -82,10 +82,15 @@ pub fn ingest(
         }
         Opened::Work(folder) => folder,
     };
-    let scan = scan()?;
-    if context.interrupt.is_set() {
-        return Err(IngestError::Interrupted);
-    }
+    let scan = match scan() {
+        Ok(scan) if !context.interrupt.is_set() => scan,
+        Ok(_) | Err(IngestError::Interrupted) => return Err(IngestError::Interrupted),
+        // Nothing was written: the same --out is free for the next attempt, with mended labels for example.
+        Err(error) => {
+            folder.abandon()?;
+            return Err(error);
+        }
+    };
     write(settings, &scan, folder, provenance)?;
     if let Some(crosswalk) = &settings.crosswalk {
         write_crosswalk(crosswalk, &scan.crosswalk)?;

@@ -12,6 +12,7 @@ mod audit_showcase;
 mod export;
 mod house;
 mod ingest;
+mod ingest_refusals;
 mod inspect;
 mod model;
 mod objective;
