@@ -392,7 +392,7 @@ fn age_at_study(object: &Item) -> Option<i32> {
         let text = text(object, tag).filter(|text| text.len() == 8)?;
         let number: i32 = text.parse().ok()?;
         let (month, day) = (number / 100 % 100, number % 100);
-        ((1..=12).contains(&month) && (1..=31).contains(&day) && number > 1850_00_00).then_some(number)
+        ((1..=12).contains(&month) && (1..=31).contains(&day) && number > 18_500_000).then_some(number)
     };
     // YYYYMMDD numbers: their difference counts a year once the birthday is reached.
     let years = (date(tags::STUDY_DATE)? - date(tags::PATIENT_BIRTH_DATE)?) / 10_000;

@@ -48,11 +48,14 @@ impl LabelRow {
     }
 }
 
+/// Columns that were left out of a table because they could identify patients.
+pub type LeftOut = Vec<String>;
+
 /// Reads a table.
 ///
 /// # Errors
 /// [`IngestError::Labels`] with line and remedy.
-pub fn read(settings: &LabelsSettings, index: usize) -> Result<Vec<LabelRow>, IngestError> {
+pub fn read(settings: &LabelsSettings, index: usize) -> Result<(Vec<LabelRow>, LeftOut), IngestError> {
     let text = fsx::read_text(&settings.file, CAP_BYTES)?;
     let wrong = |line: usize, problem: String| IngestError::Labels { path: settings.file.clone(), line, problem };
     let (headers, rows) = parse(&text).map_err(|(line, problem)| wrong(line, problem))?;
@@ -72,7 +75,9 @@ pub fn read(settings: &LabelsSettings, index: usize) -> Result<Vec<LabelRow>, In
         );
         return Err(wrong(1, problem));
     }
-    Ok(rows)
+    let is_mapped = |header: &String| settings.columns.values().any(|mapped| mapped == header);
+    let left_out = headers.into_iter().filter(|header| identifies(header) && !is_mapped(header)).collect();
+    Ok((rows, left_out))
 }
 
 /// Rows of an M&Ms information file, or `None` when the headers are others'.
@@ -294,7 +299,7 @@ mod tests {
         let own = |text: &&str| (*text).to_owned();
         let columns = columns.iter().map(|(name, header)| (own(name), own(header))).collect();
         let rewrite = rewrite.iter().map(|(a, b, c)| (own(a), Regex::new(b).unwrap(), own(c))).collect();
-        read(&LabelsSettings { file, columns, rewrite }, 0)
+        read(&LabelsSettings { file, columns, rewrite }, 0).map(|(rows, _)| rows)
     }
 
     #[test]

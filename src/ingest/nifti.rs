@@ -179,6 +179,18 @@ pub(super) fn checked_header(path: &Path) -> Result<(NiftiHeader, Size), NiftiEr
     Ok((header, size))
 }
 
+/// The split that a folder names, as the M&Ms collection's do.
+fn split(relative: &str) -> Option<String> {
+    let folders = relative.rsplit_once('/')?.0.to_lowercase();
+    let named = |folder: &str| match folder {
+        "train" | "training" => Some("train"),
+        "val" | "validation" => Some("val"),
+        "test" | "testing" => Some("test"),
+        _ => None,
+    };
+    folders.split('/').find_map(named).map(str::to_owned)
+}
+
 /// The voxels must be real numbers, and all in the file where it is not compressed.
 fn check_voxels(header: &NiftiHeader, size: Size, path: &Path, bytes: u64) -> Result<(), NiftiError> {
     let bytes_per_voxel = match header.datatype {
@@ -259,7 +271,7 @@ pub fn read(path: &Path, relative: &str, file: usize, bytes: u64) -> Result<Vec<
         phases_expected: i32::try_from(size.phases).ok(),
         slice_thickness_mm: (thickness > 0.0 && size.slices == 1).then_some(thickness),
         label: None,
-        split: None,
+        split: split(relative),
         attributes: BTreeMap::new(),
     });
     let step = step_ms(&header);
@@ -292,4 +304,59 @@ pub fn is_nifti(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let name = if is_gzip(path) { name.trim_end_matches(".gz") } else { name.as_str() };
     name.ends_with(".nii") || name.ends_with(".hdr")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patient_is_in_the_name_or_is_the_folder() {
+        for (path, expected) in [
+            ("OpenDataset/Training/Labeled/A0S9V9/A0S9V9_sa.nii.gz", "A0S9V9"),
+            ("acdc/training/patient001/patient001_4d.nii.gz", "patient001"),
+            ("biobank/1000123/sa.nii.gz", "1000123"),
+            ("biobank/1000123/4ch.nii.gz", "1000123"),
+            ("bids/sub-01/ses-1/anat/sub-01_ses-1_cine.nii.gz", "sub-01"),
+            ("flat/P007_sax.nii", "P007"),
+        ] {
+            assert_eq!(patient(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn folders_of_the_challenge_name_the_split() {
+        assert_eq!(split("OpenDataset/Validation/A1/A1_sa.nii.gz").as_deref(), Some("val"));
+        assert_eq!(split("A1/A1_sa.nii.gz"), None);
+        assert_eq!(split("test.nii.gz"), None);
+    }
+
+    fn header() -> NiftiHeader {
+        NiftiHeader {
+            dim: [3, 4, 6, 3, 1, 1, 1, 1],
+            pixdim: [1.0, 2.0, 3.0, 8.0, 0.0, 0.0, 0.0, 0.0],
+            ..NiftiHeader::default()
+        }
+    }
+
+    /// By hand: qform with the identity rotation and offsets 10, 20, 30; qfac -1 turns the third axis round.
+    #[test]
+    fn the_affine_is_sform_then_qform_then_spacings() {
+        let size = Size { columns: 4, rows: 6, slices: 3, phases: 1 };
+        let mut plain = header();
+        // nibabel 5.4.2, Nifti1Image(zeros((4, 6, 3)), None, header with these zooms).header.get_base_affine()
+        let base = [[-2.0, 0.0, 0.0, 3.0], [0.0, 3.0, 0.0, -7.5], [0.0, 0.0, 8.0, -8.0]];
+        assert_eq!(affine(&plain, size), Some(base));
+        plain.qform_code = 1;
+        (plain.quatern_x, plain.quatern_y, plain.quatern_z) = (10.0, 20.0, 30.0);
+        plain.pixdim[0] = -1.0;
+        let by_quaternion = [[2.0, 0.0, 0.0, 10.0], [0.0, 3.0, 0.0, 20.0], [0.0, 0.0, -8.0, 30.0]];
+        assert_eq!(affine(&plain, size), Some(by_quaternion));
+        plain.sform_code = 1;
+        (plain.srow_x, plain.srow_y, plain.srow_z) = ([1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0]);
+        assert_eq!(affine(&plain, size).unwrap()[2], [0.0, 0.0, 1.0, 3.0]);
+        plain.sform_code = 0;
+        plain.quatern_b = 2.0;
+        assert_eq!(affine(&plain, size), None, "no unit quaternion");
+    }
 }

@@ -87,8 +87,13 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let phases = stack.frames[0].len();
     let normal = stack.plane.map(|plane| plane.normal());
-    let evidence =
-        Evidence { is_cine: stack.is_cine, slices: stack.frames.len(), normal, description: &series.description };
+    let evidence = Evidence {
+        is_cine: stack.is_cine,
+        slices: stack.frames.len(),
+        normal,
+        description: &series.description,
+        may_lack_orientation: series.format == Format::Nifti,
+    };
     StackRow {
         stack_id: stack_id(images, stack, subject, ids),
         subject_id: subject.id.clone(),

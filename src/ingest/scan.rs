@@ -92,8 +92,15 @@ pub(super) fn scan_found(
     context: Context<'_>,
 ) -> Result<Scan, IngestError> {
     let mut label_rows: Vec<LabelRow> = Vec::new();
+    let mut warnings: Vec<String> = Vec::new();
     for (index, table) in settings.labels.iter().enumerate() {
-        label_rows.extend(labels::read(table, index)?);
+        let (rows, left_out) = labels::read(table, index)?;
+        label_rows.extend(rows);
+        if !left_out.is_empty() {
+            let names = left_out.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let remedy = "left out; keep one with columns = { attr_NAME = \"its header\" } in [[labels]]";
+            warnings.push(format!("label table {}: columns {names} could identify patients: {remedy}", index + 1));
+        }
     }
     let mut looks = look(settings, found, context)?;
     image_csv::explain(&Pictures { settings, found, label_rows: &label_rows }, &mut looks, context)?;
@@ -113,7 +120,7 @@ pub(super) fn scan_found(
     let assembly = assemble(&images, &names);
     account(&images, &assembly, &mut ledger);
     let (stacks, frames) = cohort.rows(&assembly, &subjects)?;
-    let mut warnings = cohort.warnings(&subjects);
+    warnings.extend(cohort.warnings(&subjects));
     if !settings.labels.is_empty() {
         check_labels(&joiner, label_rows.len(), &stacks, &mut warnings)?;
     }

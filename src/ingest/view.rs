@@ -26,6 +26,8 @@ pub struct Evidence<'a> {
     pub normal: Option<Vector>,
     /// Lower-case descriptions.
     pub description: &'a str,
+    /// Whether axes along the body's may mean that the orientation was dropped, as in ACDC's NIfTI files.
+    pub may_lack_orientation: bool,
 }
 
 fn angle_deg(a: Vector, b: Vector) -> f64 {
@@ -51,6 +53,11 @@ pub fn view(evidence: &Evidence<'_>) -> &'static str {
     let says_long = named_long_axis(description);
     if from_axis <= SHORT_AXIS_DEG && (says_long.is_none() || evidence.slices > 2) {
         return "sax";
+    }
+    if is_cardinal && is_cine && evidence.may_lack_orientation {
+        // Long axes are acquired plane by plane: a cine of several positions is a short axis.
+        let guess = if evidence.slices > 2 || says_short { "sax" } else { "other" };
+        return says_long.unwrap_or(guess);
     }
     if is_cardinal && !says_short {
         return "other";
@@ -92,7 +99,7 @@ mod tests {
     use super::*;
 
     fn evidence(is_cine: bool, slices: usize, normal: Vector, description: &str) -> Evidence<'_> {
-        Evidence { is_cine, slices, normal: unit(normal), description }
+        Evidence { is_cine, slices, normal: unit(normal), description, may_lack_orientation: false }
     }
 
     #[test]
@@ -101,6 +108,18 @@ mod tests {
         assert_eq!(view(&evidence(true, 9, [-0.7, 0.5, 0.5], "cine")), "sax");
         assert_eq!(view(&evidence(true, 1, [0.5, -0.1, 0.86], "")), "4ch");
         assert_eq!(view(&evidence(true, 1, [0.6, 0.8, 0.05], "cine_2ch")), "2ch");
+    }
+
+    #[test]
+    fn a_cine_whose_orientation_was_dropped_is_told_by_its_positions() {
+        let axial = |slices, description| Evidence {
+            may_lack_orientation: true,
+            ..evidence(true, slices, [0.0, 0.0, 1.0], description)
+        };
+        assert_eq!(view(&axial(10, "patient001_4d")), "sax");
+        assert_eq!(view(&axial(1, "a_4ch")), "4ch");
+        assert_eq!(view(&axial(1, "a")), "other");
+        assert_eq!(view(&evidence(true, 10, [0.0, 0.0, 1.0], "")), "other", "an axial stack of a scanner");
     }
 
     #[test]

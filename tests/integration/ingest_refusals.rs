@@ -65,7 +65,7 @@ fn every_kind_of_bad_file_has_its_reason_and_the_rest_goes_on() {
         ("e-empty.dcm", "rejected empty-file"),
         ("f-archive.zip", "rejected archive"),
         ("g-text.dcm", "rejected not-dicom"),
-        ("i-zeros.nii", "rejected malformed"),
+        ("i-zeros.nii", "rejected not-nifti"),
         ("j-notes.csv", "skipped not-an-image"),
         ("k_sa_gt.nii.gz", "skipped segmentation"),
         ("l-picture.png", "skipped unmapped-picture"),
@@ -177,6 +177,30 @@ fn a_cohort_is_up_to_date_until_its_inputs_change() {
     std::fs::write(foreign.join("mine"), b"x").unwrap();
     let said = refused(&[text(&scans), "--out", text(&foreign), "--force"], 2);
     assert!(said.contains("was not written by groupdistil"), "{said}");
+}
+
+#[test]
+fn an_interrupt_stops_it_and_the_same_call_finishes_it() {
+    use groupdistil::context::{Context, Interrupt, Silent};
+    use groupdistil::failure::{Classify, FailureKind};
+    use groupdistil::settings::ingest::{IngestSettings, IngestWire};
+    let temporary = tempfile::tempdir().unwrap();
+    let scans = phantom(temporary.path(), 4).join("scans");
+    let (key, out) = (temporary.path().join("key"), temporary.path().join("cohort"));
+    std::fs::write(&key, b"a key of the tests, long enough").unwrap();
+    let wire = IngestWire { key: Some(key), ..IngestWire::default() };
+    let settings = IngestSettings::from_wire(wire, temporary.path()).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let run = |interrupt: &Interrupt| {
+        let context = Context { observer: &Silent, interrupt, pool: &pool };
+        groupdistil::ingest::ingest(&settings, std::slice::from_ref(&scans), &out, false, context)
+    };
+    let interrupt = Interrupt::default();
+    interrupt.set();
+    assert_eq!(run(&interrupt).unwrap_err().kind(), FailureKind::Interrupted);
+    assert!(!out.join("cohort.json").exists());
+    assert!(!run(&Interrupt::default()).unwrap().up_to_date);
+    assert!(run(&Interrupt::default()).unwrap().up_to_date);
 }
 
 #[test]
