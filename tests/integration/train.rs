@@ -87,8 +87,8 @@ fn write(folder: &Path, tiny: Tiny) -> PathBuf {
     let splits = [(Split::Train, tiny.train), (Split::Val, tiny.held), (Split::Test, tiny.held)];
     for (split, counts) in splits {
         for label in 0..2 {
-            for site in 0..2 {
-                for number in 0..counts[label][site] {
+            for (site, &count) in counts[label].iter().enumerate() {
+                for number in 0..count {
                     let index = samples.len();
                     let subject = format!("{}{label}{site}{}", split.as_str(), number / 2);
                     let row = SampleRow {
@@ -419,7 +419,9 @@ fn a_comparison_shares_teachers_and_goes_on_with_more_seeds() {
     let command = |more: &[&str]| {
         let mut command = groupdistil(&common);
         let settings = ["epochs=2", "arch=compact-resnet", "batch_size=16", "augment=false"];
-        settings.iter().for_each(|setting| drop(command.args(["--set", setting])));
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
         command.args(more);
         command
     };
