@@ -182,7 +182,7 @@ pub fn predict(options: &PredictOptions<'_>, context: Context<'_>) -> Result<Pre
     // Without its marker an older file is never taken for this one.
     fsx::remove_file(&marker(options.out))?;
     rows::table(&rows, &metadata.classes).write_csv(options.out)?;
-    let summary = summary(&rows, &metadata, scan.stacks.len());
+    let summary = summary(&rows, &metadata);
     if summary.stacks == 0 {
         let reasons: Vec<String> = summary.left_out.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         let path = options.out.to_path_buf();
@@ -293,7 +293,7 @@ fn prepare(
     prepared.ok_or(PredictError::Interrupted)
 }
 
-fn summary(rows: &[Row], metadata: &ModelMetadata, stacks: usize) -> PredictSummary {
+fn summary(rows: &[Row], metadata: &ModelMetadata) -> PredictSummary {
     let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
     let mut by_subject: BTreeMap<&str, Vec<&[f64]>> = BTreeMap::new();
     let mut groups: BTreeMap<(&str, bool), (BTreeSet<&str>, usize)> = BTreeMap::new();
@@ -315,11 +315,9 @@ fn summary(rows: &[Row], metadata: &ModelMetadata, stacks: usize) -> PredictSumm
             *predicted.entry(metadata.classes[best].clone()).or_default() += 1;
         }
     }
-    let predicted_stacks = groups.values().map(|(_, count)| count).sum();
-    debug_assert!(predicted_stacks <= stacks);
     PredictSummary {
         up_to_date: false,
-        stacks: predicted_stacks,
+        stacks: groups.values().map(|(_, count)| count).sum(),
         subjects: by_subject.len(),
         subjects_without: subjects.len() - by_subject.len(),
         predicted,

@@ -1,9 +1,11 @@
 //! Stored values of DICOM frames and their modality rescale (PS3.3 C.7.6.3, C.7.6.16.2.9, C.11.1).
 //!
-//! Native pixel data are taken apart here; compressed ones by dicom-pixeldata, a frame at a time. A missing rescale is 1 and 0, a
-//! malformed one is an error. MONOCHROME1 is inverted within its stored range, so that bright stays bright.
+//! Native pixel data are read here, only the wanted frames; compressed ones by dicom-pixeldata, a frame at a time. A missing rescale
+//! is 1 and 0, a malformed one is an error. MONOCHROME1 is inverted within its stored range, so that bright stays bright.
+//!
+//! 8-bit pixels in the retired big-endian syntax are refused: whether their pairs are swapped depends on a VR that writers disagree on.
 
-use std::borrow::Cow;
+use std::fs::File;
 use std::path::Path;
 
 use dicom::core::Tag;
@@ -15,6 +17,7 @@ use dicom_pixeldata::PixelDecoder;
 use ndarray::Array2;
 
 use super::super::dicom::{DicomError, Item, deepest, first, float, integer, malformed, text};
+use super::super::outline::{EXPLICIT_VR_BIG_ENDIAN, is_native, walk};
 use super::{Channels, FILE_BYTES_CAP, FRAME_PIXELS_CAP, PixelsError, frame_index, guarded};
 use crate::fsx::{self, FsError};
 
@@ -149,65 +152,124 @@ pub fn read(path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
     if found_bytes > FILE_BYTES_CAP {
         return Err(FsError::TooLarge { path: path.to_path_buf(), found_bytes, cap_bytes: FILE_BYTES_CAP }.into());
     }
-    let opened = guarded(path, || OpenFileOptions::new().open_file(path))?;
-    let object = opened.map_err(|error| wrong(DicomError::Read(deepest(&error))))?;
-    let layout = Layout::of(&object).map_err(wrong)?;
-    let pixels = Pixels::of(&object, &layout, path)?;
+    let outline = walk(path, found_bytes).map_err(wrong)?;
+    let missing = || malformed(tags::PIXEL_DATA, "missing", "pixels of an image");
+    let pixel_data = outline.pixel_data.ok_or_else(missing).map_err(wrong)?;
+    let start = found_bytes.saturating_sub(pixel_data.available);
+    let header = open(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA))?;
+    let layout = Layout::of(&header).map_err(wrong)?;
+    let pixels = match pixel_data.length.filter(|_| is_native(&outline.transfer_syntax)) {
+        Some(length) => {
+            let needed = layout.frames.checked_mul(layout.frame_bytes() as u64);
+            let there = length.min(pixel_data.available);
+            if needed.is_none_or(|needed| needed > there) {
+                let found = format!("cut off after {there} bytes");
+                let expected = "rows x columns x frames x bytes per pixel";
+                return Err(wrong(malformed(tags::PIXEL_DATA, found, expected)));
+            }
+            let is_big = outline.transfer_syntax == EXPLICIT_VR_BIG_ENDIAN;
+            if is_big && layout.bytes_per_pixel == 1 {
+                let expected = "16, or a little-endian transfer syntax";
+                return Err(wrong(malformed(tags::BITS_ALLOCATED, "8 in big-endian order", expected)));
+            }
+            Pixels::Native { file: fsx::open(path)?, start, is_big }
+        }
+        None => encapsulated(path, &header, &layout, (start, found_bytes))?,
+    };
     let one = |wanted: &i32| {
         let frame = frame_index(path, *wanted, layout.frames)?;
         // At most 100000, checked in the layout.
         let frame = u32::try_from(frame).unwrap_or(u32::MAX);
-        let scale = rescale(&object, frame as usize).map_err(wrong)?;
-        let bytes = pixels.frame(&object, &layout, frame, path)?;
+        let scale = rescale(&header, frame as usize).map_err(wrong)?;
+        let bytes = pixels.frame(&layout, frame, path)?;
         Ok(vec![grey(&bytes, &layout, scale).map_err(wrong)?])
     };
     frames.iter().map(one).collect()
 }
 
-/// The pixel data as they lie in the file.
-enum Pixels<'a> {
-    /// All frames, little-endian.
-    Native(Cow<'a, [u8]>),
-    /// Fragments for a codec.
-    Encapsulated,
+fn open(path: &Path, options: OpenFileOptions) -> Result<Object, PixelsError> {
+    let opened = guarded(path, || options.open_file(path))?;
+    opened.map_err(|error| {
+        let source = DicomError::Read(deepest(&error));
+        PixelsError::Dicom { path: path.to_path_buf(), source }
+    })
 }
 
-impl<'a> Pixels<'a> {
-    fn of(object: &'a Object, layout: &Layout, path: &Path) -> Result<Self, PixelsError> {
-        let wrong = |source: DicomError| PixelsError::Dicom { path: path.to_path_buf(), source };
-        let expected = "pixels of an image";
-        let Some(element) = object.element_opt(tags::PIXEL_DATA).ok().flatten() else {
-            return Err(wrong(malformed(tags::PIXEL_DATA, "missing", expected)));
-        };
-        let Some(fragments) = element.value().fragments() else {
-            let bytes = element.to_bytes().map_err(|_| wrong(malformed(tags::PIXEL_DATA, "malformed", expected)))?;
-            return Ok(Self::Native(bytes));
-        };
-        check_codec(object, path)?;
-        for stream in fragments {
-            if let Some((rows, columns)) = stream_size(stream).filter(|size| *size != (layout.rows, layout.columns)) {
-                let found = format!("a compressed image of {rows} x {columns}");
-                return Err(wrong(malformed(tags::PIXEL_DATA, found, "the size that Rows and Columns say")));
-            }
-        }
-        Ok(Self::Encapsulated)
-    }
+/// The pixel data as they lie in the file.
+enum Pixels {
+    /// From byte `start` on.
+    Native { file: File, start: u64, is_big: bool },
+    /// Fragments for a codec.
+    Encapsulated(Box<Object>),
+}
 
+/// Reads compressed pixel data, whose fragments and streams are first held against the file and the header: their lengths and
+/// sizes make a decoder's memory.
+fn encapsulated(
+    path: &Path,
+    header: &Object,
+    layout: &Layout,
+    (start, end): (u64, u64),
+) -> Result<Pixels, PixelsError> {
+    let wrong = |source: DicomError| PixelsError::Dicom { path: path.to_path_buf(), source };
+    check_codec(header, path)?;
+    check_fragments(path, start, end)?;
+    let object = open(path, OpenFileOptions::new().read_to(tags::PIXEL_DATA))?;
+    let element = object.element_opt(tags::PIXEL_DATA).ok().flatten();
+    let Some(fragments) = element.and_then(|element| element.value().fragments()) else {
+        return Err(wrong(malformed(tags::PIXEL_DATA, "in one piece", "fragments of a compressed image")));
+    };
+    for stream in fragments {
+        if let Some((rows, columns)) = stream_size(stream).filter(|size| *size != (layout.rows, layout.columns)) {
+            let found = format!("a compressed image of {rows} x {columns}");
+            return Err(wrong(malformed(tags::PIXEL_DATA, found, "the size that Rows and Columns say")));
+        }
+    }
+    Ok(Pixels::Encapsulated(Box::new(object)))
+}
+
+/// Fragments end within the file (PS3.5 A.4).
+fn check_fragments(path: &Path, start: u64, end: u64) -> Result<(), PixelsError> {
+    const ITEM: [u8; 4] = [0xfe, 0xff, 0x00, 0xe0];
+    let file = fsx::open(path)?;
+    let mut at = start;
+    while at.saturating_add(8) <= end {
+        let mut header = [0; 8];
+        fsx::read_exact_at(&file, path, &mut header, at)?;
+        let [a, b, c, d, length @ ..] = header;
+        if [a, b, c, d] != ITEM {
+            return Ok(());
+        }
+        at = at.saturating_add(8).saturating_add(u64::from(u32::from_le_bytes(length)));
+        if at > end {
+            let source = malformed(tags::PIXEL_DATA, "cut off within a fragment", "fragments that end within the file");
+            return Err(PixelsError::Dicom { path: path.to_path_buf(), source });
+        }
+    }
+    Ok(())
+}
+
+impl Pixels {
     /// The bytes of one frame, little-endian.
-    fn frame(&self, object: &Object, layout: &Layout, frame: u32, path: &Path) -> Result<Cow<'_, [u8]>, PixelsError> {
+    fn frame(&self, layout: &Layout, frame: u32, path: &Path) -> Result<Vec<u8>, PixelsError> {
         let wrong = |source: DicomError| PixelsError::Dicom { path: path.to_path_buf(), source };
         let size = layout.frame_bytes();
-        let cut = || malformed(tags::PIXEL_DATA, "cut off", "rows x columns x frames x bytes per pixel");
         match self {
-            Self::Native(bytes) => {
-                let start = (frame as usize).checked_mul(size);
-                let part = start.and_then(|start| bytes.get(start..start.checked_add(size)?));
-                part.map(Cow::Borrowed).ok_or_else(|| wrong(cut()))
+            Self::Native { file, start, is_big } => {
+                let mut bytes = vec![0; size];
+                let offset = start.saturating_add(u64::from(frame).saturating_mul(size as u64));
+                fsx::read_exact_at(file, path, &mut bytes, offset)?;
+                if *is_big && layout.bytes_per_pixel == 2 {
+                    bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+                }
+                Ok(bytes)
             }
-            Self::Encapsulated => {
+            Self::Encapsulated(object) => {
                 let decoded = guarded(path, || object.decode_pixel_data_frame(frame).map(|found| found.into_data()))?;
                 let bytes = decoded.map_err(|error| wrong(DicomError::Read(deepest(&error))))?;
-                if bytes.len() == size { Ok(Cow::Owned(bytes)) } else { Err(wrong(cut())) }
+                let found = || format!("{} bytes a frame after decoding", bytes.len());
+                let expected = "rows x columns x bytes per pixel";
+                if bytes.len() == size { Ok(bytes) } else { Err(wrong(malformed(tags::PIXEL_DATA, found(), expected))) }
             }
         }
     }

@@ -159,6 +159,38 @@ fn objects_that_contradict_themselves_are_refused_by_attribute() {
     assert!(refused(giant).contains("Rows"));
 }
 
+/// A file whose pixel data announce 4 GB, and one whose only fragment does: neither gets them.
+#[test]
+fn lengths_beyond_the_file_are_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.dcm");
+    let meta = || FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let plain = object(words([0, 1, 2, 3]), [16, 12, 11], 0);
+    plain.clone().with_meta(meta()).unwrap().write_to_file(&path).unwrap();
+    let mut bytes = fsx::read(&path, 1 << 20).unwrap();
+    // The last 12 bytes are the length and 8 bytes of pixels.
+    let length = bytes.len() - 12;
+    bytes[length..length + 4].copy_from_slice(&0xf000_0000_u32.to_le_bytes());
+    fsx::write_atomic(&path, &bytes).unwrap();
+    // The four pixels are there all the same: only they are read.
+    let found = read(&path, &[0]).unwrap();
+    assert_eq!(found[0][0], ndarray::arr2(&[[0.0, 1.0], [2.0, 3.0]]));
+
+    let mut compressed = plain;
+    let fragment = vec![1_u8, 2, 3, 4];
+    let fragments = dicom::core::value::PixelFragmentSequence::new(Vec::new(), vec![fragment]);
+    compressed.put(DataElement::new(tags::PIXEL_DATA, VR::OB, fragments));
+    let meta = FileMetaTableBuilder::new().transfer_syntax(uids::RLE_LOSSLESS);
+    compressed.with_meta(meta).unwrap().write_to_file(&path).unwrap();
+    let mut bytes = fsx::read(&path, 1 << 20).unwrap();
+    let place = bytes.windows(8).position(|found| found == [4, 0, 0, 0, 1, 2, 3, 4]).unwrap();
+    bytes[place..place + 4].copy_from_slice(&0xf000_0000_u32.to_le_bytes());
+    fsx::write_atomic(&path, &bytes).unwrap();
+    let error = read(&path, &[0]).unwrap_err();
+    let reason = std::error::Error::source(&error).unwrap().to_string();
+    assert!(reason.contains("cut off within a fragment"), "{reason}");
+}
+
 /// By hand from ITU T.81 B.2.2 and T.800 A.5.1.
 #[test]
 fn the_size_of_a_compressed_stream_is_read_from_its_header() {
