@@ -153,28 +153,32 @@ fn a_subject_without_a_usable_stack_has_a_row_that_says_why(made: &Made) {
     assert!(found[0]["warning"].contains("no prediction: the view is `scout`"), "{:?}", found[0]);
 }
 
-/// A volume whose header is fine and whose voxels are no real numbers: understood by ingest, unusable for its pixels.
+/// Enhanced objects whose rescale slope is no number: understood by ingest, unusable for their pixels.
 fn a_stack_that_cannot_be_read_is_a_row_with_a_warning(made: &Made) {
-    use std::io::{Read, Write};
-    let west = made.path("phantom/scans");
-    let volume = walkdir::WalkDir::new(&west).sort_by_file_name().into_iter().map(Result::unwrap);
-    let volume = volume.map(walkdir::DirEntry::into_path).find(|path| path.to_str().unwrap().ends_with("_sa.nii.gz"));
-    let volume = volume.unwrap();
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(&volume).unwrap()).read_to_end(&mut bytes).unwrap();
-    // datatype, bytes 70 and 71 of the header: 32 is complex64.
-    bytes[70..72].copy_from_slice(&32_i16.to_le_bytes());
-    let patient = made.path("mixed").join(volume.parent().unwrap().file_name().unwrap());
-    std::fs::create_dir_all(&patient).unwrap();
-    let file = std::fs::File::create(patient.join(volume.file_name().unwrap())).unwrap();
-    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
-    encoder.write_all(&bytes).unwrap();
-    encoder.finish().unwrap();
+    // (0028,1053) DS, explicit little-endian; its length and text follow.
+    let slope = [0x28, 0x00, 0x53, 0x10, b'D', b'S'];
+    let files = walkdir::WalkDir::new(made.path("phantom/scans")).sort_by_file_name().into_iter().map(Result::unwrap);
+    let files = files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);
+    let (patient, spoiled): (PathBuf, Vec<PathBuf>) = {
+        let with_slope = |path: &PathBuf| std::fs::read(path).unwrap().windows(6).any(|found| found == slope);
+        let first = files.into_iter().find(with_slope).unwrap();
+        let patient = first.parent().unwrap().to_path_buf();
+        let siblings = std::fs::read_dir(&patient).unwrap().map(|entry| entry.unwrap().path());
+        (patient.clone(), siblings.filter(with_slope).collect())
+    };
+    let folder = made.path("mixed").join(patient.file_name().unwrap());
+    std::fs::create_dir_all(&folder).unwrap();
+    for path in spoiled {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let places: Vec<usize> = (0..bytes.len() - 9).filter(|&at| bytes[at..at + 6] == slope).collect();
+        places.into_iter().for_each(|at| bytes[at + 8] = b'x');
+        std::fs::write(folder.join(path.file_name().unwrap()), bytes).unwrap();
+    }
     let output = made.predict("mixed", "mixed.csv", &[], 1);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("unreadable 1") && stderr.contains("datatype is 32"), "{stderr}");
+    assert!(stderr.contains("unreadable 1") && stderr.contains("RescaleSlope"), "{stderr}");
     let found = rows(&made.path("mixed.csv"));
-    assert_eq!(found.len(), 1);
+    assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0]["warning"].contains("cannot be read"), "{:?}", found[0]);
     let text = std::fs::read_to_string(made.path("mixed.csv")).unwrap();
     assert!(!text.contains(patient.file_name().unwrap().to_str().unwrap()), "the patient's folder is named");

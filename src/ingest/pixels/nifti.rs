@@ -17,6 +17,9 @@ const LEAST_OFFSET: u64 = 352;
 /// Header extensions are no larger than this.
 const OFFSET_CAP: f32 = 1e9;
 
+/// Bytes behind the voxels that are read to reach the checksum; more is not waited for.
+const TRAILING_CAP_BYTES: u64 = 1 << 20;
+
 /// How one voxel is stored: NIfTI-1 datatype codes of one real number.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
@@ -195,6 +198,14 @@ impl Stream {
         }
         Ok(bytes)
     }
+
+    /// Reads what little may follow, and with it the checksum of a compressed file.
+    fn finish(&mut self) -> std::io::Result<()> {
+        if let Self::Gzip { inner, .. } = self {
+            std::io::copy(&mut inner.by_ref().take(TRAILING_CAP_BYTES), &mut std::io::sink())?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads frames (phase x slices + slice) of a NIfTI file.
@@ -229,5 +240,90 @@ pub fn read(path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
         found[place] = vec![layout.frame(&read).map_err(wrong)?];
         previous = Some(place);
     }
+    // Behind the last frame comes the checksum of a compressed file: only reading it says that the voxels are the written ones.
+    if previous.is_some_and(|last| indices[last] + 1 == count) {
+        stream.finish().map_err(|error| wrong(NiftiError::Read(error.to_string())))?;
+    }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    /// A little-endian header of 2 x 3 x 2 x 2 int16 voxels and the voxels 0, 1, 2, ...
+    fn volume(slope: f32, inter: f32) -> Vec<u8> {
+        let mut bytes = vec![0_u8; 352];
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        put(0, &348_i32.to_le_bytes());
+        for (axis, size) in [4_i16, 2, 3, 2, 2, 1, 1, 1].iter().enumerate() {
+            put(40 + 2 * axis, &size.to_le_bytes());
+        }
+        put(70, &4_i16.to_le_bytes());
+        put(72, &16_i16.to_le_bytes());
+        put(108, &352_f32.to_le_bytes());
+        put(112, &slope.to_le_bytes());
+        put(116, &inter.to_le_bytes());
+        put(344, b"n+1\0");
+        bytes.extend((0..24_i16).flat_map(i16::to_le_bytes));
+        bytes
+    }
+
+    fn written(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fsx::write_atomic(&path, bytes).unwrap();
+        (folder, path)
+    }
+
+    fn compressed(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// By hand: i is the column and runs fastest, frame = phase x slices + slice; 2 v + 1.
+    #[test]
+    fn frames_come_in_the_order_asked_for_scaled() {
+        for (name, bytes) in [("a.nii", volume(2.0, 1.0)), ("a.nii.gz", compressed(&volume(2.0, 1.0)))] {
+            let (_folder, path) = written(name, &bytes);
+            let read = read(&path, &[2, 0, 2]).unwrap();
+            assert_eq!(read[1][0], ndarray::arr2(&[[1.0, 3.0], [5.0, 7.0], [9.0, 11.0]]));
+            assert_eq!(read[0][0][(0, 0)], 25.0);
+            assert_eq!(read[0], read[2]);
+        }
+    }
+
+    /// nibabel's rule: a slope of 0 or NaN is none.
+    #[test]
+    fn a_slope_of_0_is_none_and_half_a_scaling_is_an_error() {
+        let (_folder, path) = written("a.nii", &volume(0.0, 5.0));
+        assert_eq!(read(&path, &[0]).unwrap()[0][0][(2, 1)], 5.0);
+        let (_folder, path) = written("a.nii", &volume(2.0, f32::NAN));
+        assert!(matches!(read(&path, &[0]), Err(PixelsError::Nifti { .. })));
+    }
+
+    #[test]
+    fn a_damaged_or_cut_file_is_refused() {
+        let good = compressed(&volume(1.0, 0.0));
+        let mut damaged = good.clone();
+        // A voxel of the last frame: stored uncompressed, so only the checksum tells.
+        let place = damaged.len() - 8 - 4;
+        damaged[place] ^= 1;
+        let (_folder, path) = written("a.nii.gz", &damaged);
+        assert!(read(&path, &[0]).is_ok());
+        assert!(matches!(read(&path, &[0, 3]), Err(PixelsError::Nifti { .. })));
+        let (_folder, path) = written("a.nii.gz", &good[..good.len() - 20]);
+        assert!(matches!(read(&path, &[3]), Err(PixelsError::Nifti { .. })));
+        let whole = volume(1.0, 0.0);
+        let (_folder, path) = written("a.nii", &whole[..whole.len() - 1]);
+        assert!(read(&path, &[2]).is_ok());
+        assert!(matches!(read(&path, &[3]), Err(PixelsError::Nifti { .. })));
+        assert!(matches!(read(&path, &[4]), Err(PixelsError::Frame { wanted: 4, frames: 4, .. })));
+    }
 }
