@@ -335,6 +335,8 @@ mod tests {
         NiftiHeader {
             dim: [3, 4, 6, 3, 1, 1, 1, 1],
             pixdim: [1.0, 2.0, 3.0, 8.0, 0.0, 0.0, 0.0, 0.0],
+            sform_code: 0,
+            qform_code: 0,
             ..NiftiHeader::default()
         }
     }

@@ -95,3 +95,59 @@ impl People {
         self.shared.contains(&(issuer.to_owned(), id.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::ingest::image::Scanner;
+
+    fn series(person: Person) -> Series {
+        Series {
+            format: Format::Dicom,
+            person,
+            scanner: Scanner::default(),
+            series_uid: String::new(),
+            series_number: 0,
+            frame_of_reference: String::new(),
+            description: String::new(),
+            contrast: String::new(),
+            phases_expected: None,
+            slice_thickness_mm: None,
+            label: None,
+            split: None,
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    fn person(id: Option<&str>, study: Option<&str>) -> Person {
+        let text = |value: Option<&str>| value.map(str::to_owned);
+        Person { patient_id: text(id), study_uid: text(study), folder: "f".to_owned(), ..Person::default() }
+    }
+
+    #[test]
+    fn a_person_is_the_id_then_the_study_then_the_folder() {
+        let ids = Pseudonyms::new(b"key".to_vec());
+        let people = People::default();
+        let subject = |person: Person| people.subject(&ids, &series(person), None);
+        let known = subject(person(Some(" 12 "), Some("1.2")));
+        assert_eq!(known, subject(person(Some("12"), Some("3.4"))), "the id is trimmed, the study does not matter");
+        assert_eq!(known.id, ids.of("subject", &["", "12"]));
+        let issued = Person { issuer: "B".to_owned(), ..person(Some("12"), None) };
+        assert_ne!(known.id, subject(issued).id, "another hospital's 12");
+        assert_eq!(subject(person(None, Some("1.2"))).source, Source::StudyUid);
+        assert_eq!(subject(person(None, None)).source, Source::Folder);
+        assert_ne!(subject(person(None, Some("12"))).id, known.id, "a UID is never taken for a patient id");
+    }
+
+    #[test]
+    fn an_id_with_two_sexes_is_shared_and_split_by_site() {
+        let ids = Pseudonyms::new(b"key".to_vec());
+        let of = |sex: &str| series(Person { sex: Some(sex.to_owned()), ..person(Some("12"), None) });
+        let (woman, man, other) = (of("F"), of("M"), series(person(Some("13"), None)));
+        let people = People::new([&woman, &man, &other].into_iter());
+        assert!(people.is_shared(&woman) && people.is_shared(&man) && !people.is_shared(&other));
+        assert_ne!(people.subject(&ids, &woman, Some("a")), people.subject(&ids, &man, Some("b")));
+    }
+}

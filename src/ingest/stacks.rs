@@ -308,3 +308,7 @@ fn sort_phases(images: &[Image], members: &mut [usize]) {
 pub fn position_of(images: &[Image], frame: usize) -> Option<Vector> {
     images[frame].position
 }
+
+#[cfg(test)]
+#[path = "stacks_tests.rs"]
+mod tests;

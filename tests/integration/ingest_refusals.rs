@@ -56,7 +56,7 @@ fn every_kind_of_bad_file_has_its_reason_and_the_rest_goes_on() {
     write("n-zero-rows.dcm", &zero_rows);
     let cohort = temporary.path().join("cohort");
     ingest(&phantom.join("scans"), &cohort, &[]);
-    let found = ledger(&cohort, &bad.parent().unwrap().to_path_buf());
+    let found = ledger(&cohort, bad.parent().unwrap());
     let expected = [
         ("a-pixels-cut.dcm", "rejected truncated-pixels"),
         ("b-frames-cut", "rejected truncated-pixels"),
