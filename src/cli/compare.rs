@@ -53,7 +53,7 @@ pub struct CompareArgs {
     /// Fold that is tested, for datasets made with --split k-fold.
     #[arg(long, value_name = "K")]
     fold: Option<u32>,
-    /// TOML file with settings: methods, seeds, [common], [teacher], [student], [method.NAME].
+    /// TOML file with settings: methods, seeds, `[common]`, `[teacher]`, `[student]`, `[method.NAME]`.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A setting, as TOML; may be repeated.

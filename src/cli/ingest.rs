@@ -39,7 +39,7 @@ pub struct IngestArgs {
     out: OutArgs,
     #[command(flatten)]
     about: SourceArgs,
-    /// What a group is made of: vendor, site, model, station, software, field_strength_t, sex, label or attr_<column>
+    /// What a group is made of: vendor, site, model, station, software, field_strength_t, sex, label or attr_COLUMN
     /// (default: vendor,site).
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     group_by: Vec<String>,

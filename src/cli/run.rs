@@ -57,7 +57,7 @@ pub struct RunArgs {
     /// The pipeline.
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: PathBuf,
-    /// Folder of all stages (default: out/<name of the pipeline>).
+    /// Folder of all stages (default: `out/NAME`, after the pipeline file).
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Any setting, as TOML, with the tables of the file before it: `train.epochs=3`; may be repeated.

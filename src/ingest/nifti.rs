@@ -107,7 +107,7 @@ fn affine(header: &NiftiHeader, size: Size) -> Option<Affine> {
     ])
 }
 
-/// NIfTI-1 method 2: rotation from the quaternion (b, c, d), qfac in pixdim[0].
+/// NIfTI-1 method 2: rotation from the quaternion (b, c, d), qfac in `pixdim[0]`.
 fn quaternion_affine(header: &NiftiHeader, spacing: &[f64]) -> Option<Affine> {
     let [b, c, d] = [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from);
     let square = 1.0 - (b * b + c * c + d * d);
