@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::export::this_program;
 use super::failure::CliError;
 use super::settings::parse_assignment;
-use super::{Global, audit, print_result};
+use super::{Global, print_result};
 use crate::context::Context;
 use crate::failure::FailureKind;
 use crate::fsx;
@@ -138,9 +138,10 @@ fn readable(summary: &PipelineSummary, out: &Path) -> String {
     let PipelineSummary { title, model, audit } = summary;
     let heading = if title.is_empty() { String::new() } else { format!("{title}\n\n") };
     let fold = model.fold.map_or(String::new(), |fold| format!(" of fold {fold}"));
+    let notes: String = audit.warnings.iter().map(|warning| format!("note: {warning}\n")).collect();
     format!(
-        "{heading}{}model:   {} ({}{fold}: {} with {} parameters, {:.1} MB)\n",
-        audit::table(audit),
+        "{heading}{}{notes}model:   {} ({}{fold}: {} with {} parameters, {:.1} MB)\n",
+        super::audit::table(audit),
         out.join(pipeline::stages::MODEL).display(),
         model.name,
         model.architecture,

@@ -15,7 +15,6 @@ use crate::formats::predictions::{PredictionRow, Predictions};
 use crate::formats::run::{PREDICTIONS, RUN_SCHEMA, RunJson, WEIGHTS};
 use crate::fsx;
 use crate::model::ModelSpec;
-use crate::settings::train::Selection;
 
 /// Share of batches under which a group's weight is moved too rarely to be trusted.
 const RARE: f64 = 0.5;
@@ -117,8 +116,7 @@ fn warnings(session: &Session<'_>, teacher: Option<&TeacherFile>) -> Vec<String>
         }
     }
     let validated = samples.rows(Split::Val);
-    let by_groups = matches!(settings.selection, Selection::WorstGroupAccuracy | Selection::MeanGroupAccuracy);
-    for &group in samples.weighted.iter().filter(|_| by_groups) {
+    for &group in &samples.weighted {
         if !validated.iter().any(|&row| samples.groups[row] == group) {
             warnings.push(format!(
                 "group `{}` has no validation subject; it took no part in selection",

@@ -124,7 +124,7 @@ fn work(
     session.train()?;
     let training = started.elapsed().as_secs_f64() - reading;
     let run = finish::finish(&mut session, &spec)?;
-    run.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    run.warnings.iter().for_each(|warning| tracing::info!("{warning}"));
     let steps = run.steps - before;
     provenance.note("seconds_reading", reading);
     provenance.note("seconds_training", training);

@@ -79,7 +79,8 @@ fn a_group_without_validation_subjects_is_unusable_and_says_the_remedies() {
     let subjects = BALANCED.map(|one| Subject { split: if one.id == "p7" { "test" } else { one.split }, ..one });
     cohort(temporary.path(), &subjects);
     let message = preprocess(temporary.path(), 1, &[]);
-    for expected in ["group `site=b` has 4 subjects and none in validation", "training_only_groups", "held_out_groups"]
+    for expected in
+        ["group `site=b` has 4 subjects and none in the val split", "training_only_groups", "held_out_groups"]
     {
         assert!(message.contains(expected), "{message}");
     }
