@@ -64,6 +64,12 @@ pub fn read(path: &Path, cap_bytes: u64) -> Result<Vec<u8>, FsError> {
     Ok(bytes)
 }
 
+/// Whether the file begins with these bytes; a folder or a file that cannot be read does not.
+pub fn starts_with(path: &Path, bytes: &[u8]) -> bool {
+    let mut start = vec![0; bytes.len()];
+    path.is_file() && open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok()) && start == bytes
+}
+
 /// Reads a UTF-8 text file of at most `cap_bytes`; a byte-order mark is dropped.
 pub fn read_text(path: &Path, cap_bytes: u64) -> Result<String, FsError> {
     let bytes = read(path, cap_bytes)?;

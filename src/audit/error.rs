@@ -154,7 +154,7 @@ pub enum AuditError {
         problem: String,
     },
     /// The report is written, and a gate did not pass.
-    #[error("{failed} of {gates} gates failed, {insufficient} had insufficient evidence; see the report")]
+    #[error("{} of {gates} gates did not pass ({failed} failed, {insufficient} insufficient evidence); see the report", .failed + .insufficient)]
     GatesNotPassed {
         /// All gates.
         gates: usize,

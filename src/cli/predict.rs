@@ -77,6 +77,11 @@ fn readable(summary: &PredictSummary) -> String {
         let seen = if group.seen { "yes" } else { "NO: its predictions are unproven" };
         let _ = writeln!(text, "{:<width$}{:>9}{:>8}   {seen}", group.acquisition_group, group.subjects, group.stacks);
     }
+    if summary.groups.iter().any(|group| !group.seen) {
+        let hint =
+            "where sites came from a label table or a site map at ingest, give the same --labels or --config here";
+        let _ = writeln!(text, "\n{hint}");
+    }
     if !summary.left_out.is_empty() {
         let reasons = summary.left_out.iter().map(|(reason, count)| format!("{reason} {count}"));
         let _ = writeln!(text, "\nstacks without a prediction: {}", reasons.collect::<Vec<_>>().join(", "));

@@ -21,7 +21,7 @@ pub const TOLERANCE: f64 = 1e-5;
 #[non_exhaustive]
 pub enum VerifyError {
     /// libtorch cannot read or run it.
-    #[error("`{}`: not a TorchScript file that can be run", path.display())]
+    #[error("`{}`: not a TorchScript file that can be run; make one with `groupdistil export`", path.display())]
     Torch {
         /// The file.
         path: PathBuf,

@@ -25,7 +25,7 @@ pub enum IngestError {
     },
     /// Files, but no image among them.
     #[error(
-        "none of {files} files in {} is an image that can be used: {reasons}; `groupdistil inspect` lists them",
+        "none of {files} files in {} is an image that can be used: {reasons}; docs/ledger.md says what each reason means",
         shown(paths)
     )]
     NoImages {

@@ -114,6 +114,10 @@ pub fn summarise(stacks: &[StackRow], group_by: &[String], conflicts: Vec<String
     let groups = counts(&counted, |stack| &stack.group);
     let acquisition_groups = counts(&counted, |stack| &stack.acquisition_group);
     let mut warnings = conflicts;
+    if counted.is_empty() {
+        warnings.push("no short-axis cine and no picture: nothing here can be trained on".to_owned());
+    }
+    warnings.extend(labels_alike(&counted));
     for group in groups.iter().filter(|group| group.subjects < SMALL_GROUP_SUBJECTS) {
         warnings.push(format!(
             "group `{}` has {} subjects: too few to train and to judge (fewer than {SMALL_GROUP_SUBJECTS})",
@@ -121,6 +125,19 @@ pub fn summarise(stacks: &[StackRow], group_by: &[String], conflicts: Vec<String
         ));
     }
     GroupsJson { schema: GROUPS_SCHEMA.to_owned(), group_by: group_by.to_vec(), groups, acquisition_groups, warnings }
+}
+
+/// Labels that differ in case or spaces only: a typing error would become a class of its own.
+fn labels_alike(stacks: &[&StackRow]) -> Vec<String> {
+    let mut spellings: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for label in stacks.iter().filter_map(|stack| stack.label.as_deref()) {
+        spellings.entry(label.split_whitespace().collect::<String>().to_lowercase()).or_default().insert(label);
+    }
+    let alike = spellings.into_values().filter(|labels| labels.len() > 1);
+    let named = |labels: BTreeSet<&str>| labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+    alike
+        .map(|labels| format!("labels {} differ in case or spaces only: one class or several?", named(labels)))
+        .collect()
 }
 
 fn counts<'a>(stacks: &[&'a StackRow], name: fn(&'a StackRow) -> &'a String) -> Vec<GroupCounts> {

@@ -122,7 +122,7 @@ pub(super) fn scan_found(
     let (stacks, frames) = cohort.rows(&assembly, &subjects)?;
     warnings.extend(cohort.warnings(&subjects));
     if !settings.labels.is_empty() {
-        check_labels(&joiner, label_rows.len(), &stacks, &mut warnings)?;
+        check_labels(&joiner, &stacks, &mut warnings)?;
     }
     let unmatched = joiner.unmatched().into_iter();
     let unmatched: Vec<UnmatchedLabel> =
@@ -227,16 +227,11 @@ fn account(images: &[Image], assembly: &Assembly, ledger: &mut Ledger) {
 }
 
 /// Labels that speak of nobody are an error, labels that speak of some a warning.
-fn check_labels(
-    joiner: &Joiner<'_>,
-    rows: usize,
-    stacks: &[StackRow],
-    warnings: &mut Vec<String>,
-) -> Result<(), IngestError> {
+fn check_labels(joiner: &Joiner<'_>, stacks: &[StackRow], warnings: &mut Vec<String>) -> Result<(), IngestError> {
     let subjects: BTreeSet<&str> = stacks.iter().map(|stack| stack.subject_id.as_str()).collect();
     let open = joiner.unmatched().len();
     if joiner.matched() == 0 {
-        return Err(IngestError::NoMatch { rows, subjects: subjects.len() });
+        return Err(IngestError::NoMatch { rows: open, subjects: subjects.len() });
     }
     if open > 0 {
         warnings.push(format!("{open} label rows match no scan; unmatched_labels.csv lists their lines"));

@@ -79,6 +79,12 @@ pub enum PredictError {
         /// The file.
         path: PathBuf,
     },
+    /// What is there was not written by this program, so `--force` does not replace it either.
+    #[error("`{}` is not a table of predictions; give another --out", path.display())]
+    Foreign {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// Not one stack gave a prediction.
     #[error("none of {stacks} stacks could be predicted ({reasons}); `{}` says why for each", path.display())]
     Nothing {
@@ -98,12 +104,15 @@ impl Classify for PredictError {
     fn kind(&self) -> FailureKind {
         match self {
             Self::Ingest(error) => error.kind(),
-            Self::Exists { .. } => FailureKind::Usage,
+            Self::Exists { .. } | Self::Foreign { .. } => FailureKind::Usage,
             Self::Interrupted => FailureKind::Interrupted,
             _ => FailureKind::Unusable,
         }
     }
 }
+
+/// How every table of predictions begins (design, section 3).
+const OUT_START: &[u8] = b"subject_id,study_id,stack_id,";
 
 /// What to predict, with what, and where to write it.
 #[derive(Debug, Clone, Copy)]
@@ -167,6 +176,9 @@ pub fn predict(options: &PredictOptions<'_>, context: Context<'_>) -> Result<Pre
     scan.stacks.iter_mut().for_each(|stack| stack.acquisition_group = ingest::acquisition_group(stack, &group_by));
     let inputs = inputs(options, &scan)?;
     if options.out.exists() {
+        if !fsx::starts_with(options.out, OUT_START) {
+            return Err(PredictError::Foreign { path: options.out.to_path_buf() });
+        }
         let is_same = fsx::read_text(&marker(options.out), 1024).is_ok_and(|found| found == inputs);
         if is_same && !options.force {
             return Ok(up_to_date());

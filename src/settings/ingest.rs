@@ -191,6 +191,10 @@ impl LabelsSettings {
 
     fn from_wire(wire: &LabelsWire, base: &Path) -> Result<Self, IngestSettingsError> {
         let LabelsWire { file, columns, rewrite } = wire;
+        if file.as_os_str().is_empty() {
+            let expected = "the path of the label table; settings.toml of a cohort leaves paths out, so add it";
+            return Err(IngestSettingsError::Value { key: "labels.file", found: "empty".to_owned(), expected });
+        }
         let rule = |rule: &RewriteWire| {
             Ok((rule.column.clone(), pattern("labels.rewrite.pattern", &rule.pattern)?, rule.replace.clone()))
         };

@@ -114,7 +114,7 @@ fn numbers_are_as_computed_by_hand() {
     close(model.subject.mean_group_accuracy, (11.0 / 12.0 + 0.5 + 1.0) / 3.0);
     close(model.sample.train_weighted_accuracy, 0.9 * 11.0 / 14.0 + 0.1 * 6.0 / 24.0);
     let html = std::fs::read_to_string(temporary.path().join("report/audit.html")).unwrap();
-    let said = "gave the right class (DCM or NOR) for 18 of 25 test subjects from 3 sites, none of them used for training: 72.0\u{a0}%";
+    let said = "gave the right class (DCM or NOR) for 18 of 25 test subjects from 3 sites, subjects that were not used for training: 72.0\u{a0}%";
     assert!(html.contains(said));
     assert!(html.contains("It did worst in site y: 50.0\u{a0}% (6 of 12 subjects)."));
 }

@@ -49,7 +49,7 @@ fn average(report: &AuditReport) -> String {
         (Split::Val, _) => ("validation subjects", ", by which its epoch was selected"),
         (Split::Test, Some(_)) => ("subjects", ", each predicted by a network that was not trained on that subject"),
         (Split::Test, None) if model.identity.networks.is_empty() => ("subjects", ""),
-        (Split::Test, None) => ("test subjects", ", none of them used for training"),
+        (Split::Test, None) => ("test subjects", ", subjects that were not used for training"),
     };
     let places = match (data.sites, data.acquisition_groups) {
         (sites @ 2.., _) => format!(" from {sites} sites"),
