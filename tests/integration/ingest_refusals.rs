@@ -107,7 +107,7 @@ fn sources_without_anything_to_use_are_errors() {
     assert!(said.contains("missing") && said.contains("does not exist"), "{said}");
     std::fs::write(empty.join("notes.txt"), b"no scans here").unwrap();
     let said = refused(&[text(&empty), "--out", text(&out)], 1);
-    assert!(said.contains("not-an-image 1") && said.contains("inspect"), "{said}");
+    assert!(said.contains("not-an-image 1") && said.contains("docs/ledger.md"), "{said}");
 }
 
 #[test]

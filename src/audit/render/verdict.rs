@@ -135,6 +135,12 @@ fn proportion(report: &AuditReport, worst: &Worst) -> String {
 
 fn spread(report: &AuditReport) -> Option<String> {
     let found = report.audited().breakdown(Facet::AcquisitionGroup)?.heterogeneity.as_ref()?;
+    if found.gap == 0.0 {
+        return Some(format!(
+            "It is the same in all {} acquisition groups with enough subjects; this is no proof that they are equal.",
+            found.cells
+        ));
+    }
     let p = p_value(found.p_value);
     let chance = if found.p_value <= 0.05 {
         format!("which chance alone would rarely produce ({p})")
