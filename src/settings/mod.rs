@@ -7,7 +7,6 @@ pub mod architecture;
 pub mod audit;
 pub mod augment;
 pub mod compare;
-pub mod export;
 pub mod ingest;
 pub mod objective;
 pub mod phantom;

@@ -1,1 +1,0 @@
-//! Settings of `export`: the wire form (TOML) and its checked form.
