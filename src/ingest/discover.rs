@@ -1,19 +1,23 @@
 //! Finds every regular file below the sources, in a fixed order, without following a link twice.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::IngestError;
 
 /// Folders nested deeper than this are no export of a scanner.
 const DEPTH_CAP: usize = 64;
 
-/// A file below a source.
+/// Device and inode: what a file is, whatever names and links lead to it.
+pub type Identity = (u64, u64);
+
+/// A file below a source, on the disk or in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The file.
+    /// The file; a member of an archive as `archive.zip!/member`.
     pub path: PathBuf,
     /// Path below the source, with `/`: what patterns are matched against.
     pub relative: String,
@@ -23,48 +27,44 @@ pub struct Found {
     pub bytes: u64,
     /// When it was last changed, ns since 1970; 0 where unknown.
     pub modified_ns: u128,
+    /// Which file on the disk it is; `None` for members of archives.
+    pub identity: Option<Identity>,
     /// Why it cannot even be looked at.
     pub problem: Option<String>,
 }
 
-/// Walks the sources; a file that two sources share is found once.
+/// Which file a path leads to.
+pub fn identity(path: &Path) -> Option<Identity> {
+    path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Walks the sources but not the folder `without`; a file that two names or sources share is found once.
 ///
 /// # Errors
 /// [`IngestError::Source`] when a source does not exist, [`IngestError::Empty`] when none holds a file.
-pub fn discover(sources: &[PathBuf]) -> Result<Vec<Found>, IngestError> {
-    let mut seen = BTreeSet::new();
+pub fn discover(sources: &[PathBuf], without: Option<&Path>) -> Result<Vec<Found>, IngestError> {
+    let without = without.and_then(identity);
+    let is_wanted =
+        |entry: &DirEntry| without.is_none() || !entry.file_type().is_dir() || identity(entry.path()) != without;
+    let mut seen = HashSet::new();
     let mut found = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         if !source.exists() {
             return Err(IngestError::Source { path: source.clone() });
         }
-        for entry in WalkDir::new(source).follow_links(true).max_depth(DEPTH_CAP).sort_by_file_name() {
+        let walk = WalkDir::new(source).follow_links(true).max_depth(DEPTH_CAP).sort_by_file_name();
+        for entry in walk.into_iter().filter_entry(is_wanted) {
             match entry {
                 Ok(entry) if entry.file_type().is_file() => {
-                    // A file reached by two names or links is one file.
-                    let real = entry.path().canonicalize().unwrap_or_else(|_| entry.path().to_path_buf());
-                    if seen.insert(real) {
-                        found.push(file(&entry, source, index));
+                    let file = file(&entry, source, index);
+                    if file.identity.is_none_or(|identity| seen.insert(identity)) {
+                        found.push(file);
                     }
                 }
                 Ok(_) => {}
-                Err(error) => {
-                    // A folder that leads back to itself holds nothing new.
-                    if error.loop_ancestor().is_none() {
-                        let path = error.path().unwrap_or(source).to_path_buf();
-                        // walkdir's own text repeats the path, which may name a patient.
-                        let problem = error.io_error().map(|error| error.kind().to_string());
-                        let problem = Some(problem.unwrap_or_else(|| "cannot be listed".to_owned()));
-                        found.push(Found {
-                            relative: relative(&path, source),
-                            path,
-                            source: index,
-                            bytes: 0,
-                            modified_ns: 0,
-                            problem,
-                        });
-                    }
-                }
+                // A folder that leads back to itself holds nothing new.
+                Err(error) if error.loop_ancestor().is_some() => {}
+                Err(error) => found.push(unlisted(&error, source, index)),
             }
         }
     }
@@ -81,7 +81,23 @@ fn relative(path: &Path, source: &Path) -> String {
     shown.to_string_lossy().into_owned()
 }
 
-fn file(entry: &walkdir::DirEntry, source: &Path, index: usize) -> Found {
+/// What the walk could not enter.
+fn unlisted(error: &walkdir::Error, source: &Path, index: usize) -> Found {
+    let path = error.path().unwrap_or(source).to_path_buf();
+    // walkdir's own text repeats the path, which may name a patient.
+    let problem = error.io_error().map(|error| error.kind().to_string());
+    Found {
+        relative: relative(&path, source),
+        path,
+        source: index,
+        bytes: 0,
+        modified_ns: 0,
+        identity: None,
+        problem: Some(problem.unwrap_or_else(|| "cannot be listed".to_owned())),
+    }
+}
+
+fn file(entry: &DirEntry, source: &Path, index: usize) -> Found {
     let path = entry.path();
     let metadata = entry.metadata().ok();
     let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
@@ -92,6 +108,7 @@ fn file(entry: &walkdir::DirEntry, source: &Path, index: usize) -> Found {
         source: index,
         bytes: metadata.as_ref().map_or(0, std::fs::Metadata::len),
         modified_ns: modified.map_or(0, |elapsed| elapsed.as_nanos()),
+        identity: metadata.as_ref().map(|metadata| (metadata.dev(), metadata.ino())),
         problem: metadata.is_none().then(|| "cannot be looked at".to_owned()),
     }
 }
@@ -109,14 +126,14 @@ mod tests {
         fsx::write_atomic(&inner.join("scan"), b"x").unwrap();
         std::os::unix::fs::symlink(folder.path(), inner.join("back")).unwrap();
         std::os::unix::fs::symlink(inner.join("scan"), folder.path().join("again")).unwrap();
-        let found = discover(&[folder.path().to_path_buf()]).unwrap();
+        let found = discover(&[folder.path().to_path_buf()], None).unwrap();
         assert_eq!(found.len(), 1);
     }
 
     #[test]
     fn an_empty_folder_and_a_missing_one_are_errors() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(discover(&[folder.path().to_path_buf()]), Err(IngestError::Empty { .. })));
-        assert!(matches!(discover(&[folder.path().join("no")]), Err(IngestError::Source { .. })));
+        assert!(matches!(discover(&[folder.path().to_path_buf()], None), Err(IngestError::Empty { .. })));
+        assert!(matches!(discover(&[folder.path().join("no")], None), Err(IngestError::Source { .. })));
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::IngestError;
+use super::content::Opener;
 use super::discover::Found;
 use super::image::{Format, Image, Person, Scanner, Series, Timing};
 use super::labels::{self, Joiner, LabelRow};
@@ -37,6 +38,8 @@ pub struct Pictures<'a> {
     pub found: &'a [Found],
     /// Rows of the label tables.
     pub label_rows: &'a [LabelRow],
+    /// Opens pictures in archives.
+    pub opener: &'a Opener,
 }
 
 /// Where a picture stands among those of its subject.
@@ -76,7 +79,7 @@ pub fn explain(pictures: &Pictures<'_>, looks: &mut [Look], context: Context<'_>
     explained.extend(by_metadata);
     explained.extend(by_label_rows(pictures, others));
     explained.sort_by_key(|one| one.file);
-    let images = measured(pictures.found, &explained, context)?;
+    let images = measured(pictures, &explained, context)?;
     for (one, found) in explained.iter().zip(images) {
         looks[one.file] = found;
     }
@@ -84,19 +87,19 @@ pub fn explain(pictures: &Pictures<'_>, looks: &mut [Look], context: Context<'_>
 }
 
 /// Reads the sizes, in parallel.
-fn measured(found: &[Found], explained: &[Explained], context: Context<'_>) -> Result<Vec<Look>, IngestError> {
+fn measured(pictures: &Pictures<'_>, explained: &[Explained], context: Context<'_>) -> Result<Vec<Look>, IngestError> {
     context.observer.begin("reading pictures", Some(explained.len() as u64));
     let one = |one: &Explained| {
         context.observer.advance(1);
-        (!context.interrupt.is_set()).then(|| image(&found[one.file], one))
+        (!context.interrupt.is_set()).then(|| image(pictures.opener, &pictures.found[one.file], one))
     };
     let looks: Option<Vec<Look>> = context.pool.install(|| explained.par_iter().map(one).collect());
     context.observer.end();
     looks.ok_or(IngestError::Interrupted)
 }
 
-fn image(file: &Found, one: &Explained) -> Look {
-    let (rows, columns) = match picture::size(&file.path) {
+fn image(opener: &Opener, file: &Found, one: &Explained) -> Look {
+    let (rows, columns) = match picture::size(opener, &file.path) {
         Ok(size) => size,
         // The message without the path, which may name a patient.
         Err(PixelsError::Picture { reason, .. }) => {

@@ -1,12 +1,13 @@
 //! `ingest`: sources (DICOM, NIfTI, images) become a COHORT: every file explained, stacks, labels, groups (design, section 3).
 //!
 //! ```text
-//! discover -> look (headers, in parallel) -> duplicates -> labels -> people (pseudonyms) -> stacks -> rows -> COHORT
+//! discover -> look (headers, in parallel; `content` opens archives) -> duplicates -> labels -> people (pseudonyms) -> stacks -> rows -> COHORT
 //! ```
 //!
 //! Identifiers live in [`image::Person`] and stay inside this room; what leaves it is rows of `formats::cohort`. Pixels are read by
 //! `pixels` alone, later.
 
+mod content;
 mod dicom;
 mod discover;
 mod duplicates;
@@ -19,7 +20,6 @@ mod labels;
 mod ledger;
 mod look;
 mod nifti;
-mod outline;
 mod people;
 pub mod pixels;
 mod privacy;
@@ -29,6 +29,7 @@ mod stacks;
 mod view;
 mod write;
 
+pub use content::Opener;
 pub use error::IngestError;
 pub use groups::{GROUP_KEYS, acquisition_group};
 pub use key::{read_or_create as read_or_create_key, throw_away as throw_away_key};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::content::Opener;
 use super::discover::{Found, discover};
 use super::image::Image;
 use super::image_csv::{self, Pictures};
@@ -73,7 +74,10 @@ pub fn scan(
     context: Context<'_>,
 ) -> Result<Scan, IngestError> {
     let sources = absolute(sources)?;
-    let found = discover(&sources)?;
+    context.observer.begin("finding files", None);
+    let found = discover(&sources, None);
+    context.observer.end();
+    let found = found?;
     scan_found(settings, &sources, &found, &Pseudonyms::new(key.to_vec()), context)
 }
 
@@ -83,11 +87,11 @@ pub(super) fn absolute(sources: &[PathBuf]) -> Result<Vec<PathBuf>, IngestError>
     sources.iter().map(|path| std::path::absolute(path).map_err(|_| wrong(path))).collect()
 }
 
-/// [`scan`] of files that were found already.
+/// [`scan`] of files that were found already on the disk.
 pub(super) fn scan_found(
     settings: &IngestSettings,
     sources: &[PathBuf],
-    found: &[Found],
+    files: &[Found],
     ids: &Pseudonyms,
     context: Context<'_>,
 ) -> Result<Scan, IngestError> {
@@ -102,9 +106,14 @@ pub(super) fn scan_found(
             warnings.push(format!("label table {}: columns {names} could identify patients: {remedy}", index + 1));
         }
     }
-    let mut looks = look(settings, found, context)?;
-    image_csv::explain(&Pictures { settings, found, label_rows: &label_rows }, &mut looks, context)?;
-    duplicates::set_aside(found, &mut looks, context);
+    let opener = Opener::new();
+    let (found, mut looks) = look(settings, files, &opener, context)?;
+    let found = found.as_slice();
+    let pictures = Pictures { settings, found, label_rows: &label_rows, opener: &opener };
+    image_csv::explain(&pictures, &mut looks, context)?;
+    context.observer.begin("comparing copies", None);
+    duplicates::set_aside(found, &mut looks, &opener, context);
+    context.observer.end();
     let mut ledger = Ledger::new(found.len());
     let mut images = gather(found, looks, &mut label_rows, &mut ledger);
     if images.is_empty() {
@@ -112,6 +121,7 @@ pub(super) fn scan_found(
     }
     // Neither file names nor their order may matter for what is made of the images.
     images.sort_by(|a, b| order(a).cmp(&order(b)));
+    context.observer.begin("assembling stacks", None);
     let mut joiner = Joiner::new(&label_rows);
     let matches = matches(&images, found, &mut joiner);
     let cohort = Cohort { settings, found, images: &images, matches: &matches, ids };
@@ -127,6 +137,7 @@ pub(super) fn scan_found(
     let unmatched = joiner.unmatched().into_iter();
     let unmatched: Vec<UnmatchedLabel> =
         unmatched.map(|row| UnmatchedLabel { table: row.place.0, line: row.place.1 }).collect();
+    context.observer.end();
     let groups = groups::summarise(&stacks, &settings.group_by, warnings);
     let ledger = ledger.rows(found);
     let counts = count(&stacks, &frames, &ledger, unmatched.len());

@@ -19,7 +19,7 @@ use crate::outdir::{Opened, OutDir, OutDirError, Provenance, fingerprint};
 use crate::settings::ingest::IngestSettings;
 
 /// Raised when the same input gives other rows, so that an old cohort is not taken for up to date.
-const GENERATION: &str = "ingest generation 1";
+const GENERATION: &str = "ingest generation 2";
 /// A CSV twin for people.
 const LEDGER_CSV: &str = "ledger.csv";
 /// Lines of label tables that speak of no scan.
@@ -65,10 +65,11 @@ pub fn ingest(
     let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu").with_private_paths(sources);
     let sources = absolute(sources)?;
     let ids = Pseudonyms::new(key::read_or_create(settings.key.as_deref())?);
-    let found = outside(discover(&sources)?, out);
-    if found.is_empty() {
-        return Err(IngestError::Empty { paths: sources });
-    }
+    // A cohort that lies below a source is not part of it.
+    context.observer.begin("finding files", None);
+    let found = discover(&sources, Some(out));
+    context.observer.end();
+    let found = found?;
     let inputs = inputs(settings, &found, &ids)?;
     let opened = OutDir::open(out, COHORT_JSON, &inputs, force)?;
     fsx::make_private(out)?;
@@ -96,17 +97,6 @@ pub fn ingest(
         write_crosswalk(crosswalk, &scan.crosswalk)?;
     }
     Ok(IngestSummary { up_to_date: false, counts: scan.counts, groups: scan.groups, content_hash: scan.content_hash })
-}
-
-/// A cohort that lies below a source is not part of it.
-fn outside(found: Vec<Found>, out: &Path) -> Vec<Found> {
-    match out.canonicalize() {
-        Ok(out) => found
-            .into_iter()
-            .filter(|file| !file.path.canonicalize().is_ok_and(|path| path.starts_with(&out)))
-            .collect(),
-        Err(_) => found,
-    }
 }
 
 /// What the cohort is made from, as one hash: settings, key, label tables, and the files by path, size and time of change.

@@ -294,12 +294,13 @@ fn prepare(
     context: Context<'_>,
 ) -> Result<Prepared, PredictError> {
     let gate = MemoryGate::new(default_cap_bytes());
+    let read = source::reader();
     let one = |stack: &&CohortStack| {
         if context.interrupt.is_set() {
             return None;
         }
         let _permit = gate.acquire(source::memory_bytes(stack));
-        Some(preprocess::prepare_stack(&metadata.plan, stack, cohort.frames_of(stack), &source::read_frames))
+        Some(preprocess::prepare_stack(&metadata.plan, stack, cohort.frames_of(stack), &*read))
     };
     let prepared: Option<Prepared> = context.pool.install(|| stacks.par_iter().map(one).collect());
     prepared.ok_or(PredictError::Interrupted)

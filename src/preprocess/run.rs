@@ -47,8 +47,8 @@ pub fn preprocess(
     force: bool,
     context: Context<'_>,
 ) -> Result<PreprocessSummary, PreprocessError> {
-    let read = source::read_frames;
-    preprocess_with(settings, Cohort::read(cohort)?, &read, (out, force), context)
+    let read = source::reader();
+    preprocess_with(settings, Cohort::read(cohort)?, &*read, (out, force), context)
 }
 
 /// Makes the dataset of `cohort`, whose pixels `read` brings.

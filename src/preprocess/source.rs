@@ -8,7 +8,7 @@ use ndarray::Array2;
 use super::prepare::StackImages;
 use super::rejected::StackRejected;
 use crate::formats::plan::CardiacPhases;
-use crate::ingest::pixels;
+use crate::ingest::{Opener, pixels};
 
 /// One stack of `stacks.parquet`, with what preprocessing and the samples need. `None` is unknown.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -80,15 +80,12 @@ pub struct CohortFrame {
 pub type ReadFrames<'a> =
     dyn Fn(&Path, &[i32]) -> Result<Vec<Vec<Array2<f32>>>, Box<dyn std::error::Error + Send + Sync>> + Sync + 'a;
 
-/// Reads frames of any source that ingest knows.
+/// A reader of any source that ingest knows; it keeps the archives open that it reads from.
 ///
-/// # Errors
-/// [`pixels::PixelsError`], with the path.
-pub fn read_frames(
-    path: &Path,
-    frames: &[i32],
-) -> Result<Vec<Vec<Array2<f32>>>, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(pixels::read_frames(path, frames)?)
+/// Its errors are [`pixels::PixelsError`], with the path.
+pub fn reader() -> Box<ReadFrames<'static>> {
+    let opener = Opener::new();
+    Box::new(move |path, frames| Ok(pixels::read_frames(&opener, path, frames)?))
 }
 
 /// Bytes that preparing this stack may hold at once: all frames in float32, the copy that orientation makes of one of them, the

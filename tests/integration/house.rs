@@ -33,7 +33,7 @@ const IMPORTS: [(&str, &[&str]); 18] = [
 const FOREIGN: [(&str, &[&str]); 8] = [
     ("clap::", &["cli"]),
     ("dicom::", &["ingest", "phantom", "predict"]),
-    ("dicom_pixeldata::", &["ingest"]),
+    ("jpeg2k::", &["ingest"]),
     ("nifti::", &["ingest", "phantom", "predict"]),
     ("tch::", &["torch", "model", "objective", "train", "export", "compare", "predict", "cli", "pipeline"]),
     ("torch_sys::", &["torch"]),

@@ -9,6 +9,7 @@
 mod audit;
 mod audit_runs;
 mod audit_showcase;
+mod codecs;
 mod export;
 mod house;
 mod ingest;

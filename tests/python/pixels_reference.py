@@ -12,6 +12,7 @@ import sys
 import nibabel
 import numpy as np
 import pydicom
+import SimpleITK
 from PIL import Image
 
 
@@ -36,7 +37,7 @@ def dicom(path):
     # pydicom, its plugins and Pillow have errors of many kinds for files that they cannot decode.
     except Exception as error:  # noqa: BLE001
         print(f"{path}: {error}", file=sys.stderr)
-        return None
+        return gdcm(path)
     if dataset.get("SamplesPerPixel", 1) != 1:
         return None
     stored = stored.reshape(-1, 1, dataset.Rows, dataset.Columns).astype(np.float64)
@@ -44,6 +45,14 @@ def dicom(path):
         slope, intercept = rescale(dataset, frame)
         stored[frame] = stored[frame] * slope + intercept
     return stored
+
+
+def gdcm(path):
+    """What SimpleITK's GDCM makes of a file, rescaled; it knows streams whose scan header pydicom's decoders refuse."""
+    if path.parent.name != "JPLY":
+        return None
+    data = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))).astype(np.float64)
+    return data.reshape(-1, 1, *data.shape[-2:])
 
 
 def nifti(path):

@@ -18,7 +18,7 @@ const TORCH: &str = "torch==2.11.0";
 /// What the CPU libraries of that wheel still link against.
 const CUDA_STUBS: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
 /// Programs that tests compare with, and the Debian packages that hold them.
-const DEBIAN_PROGRAMS: [(&str, &str); 2] = [("dciodvfy", "dicom3tools"), ("zstd", "zstd")];
+const DEBIAN_PROGRAMS: [(&str, &str); 2] = [("dciodvfy", "dicom3tools"), ("dcm2niix", "dcm2niix")];
 
 /// What set-up shall bring.
 #[derive(Debug, Default)]

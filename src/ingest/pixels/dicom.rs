@@ -1,27 +1,23 @@
-//! Stored values of DICOM frames and their modality rescale (PS3.3 C.7.6.3, C.7.6.16.2.9, C.11.1).
+//! Stored values of DICOM frames and their modality transformation (PS3.3 C.7.6.3, C.7.6.16.2.9, C.11.1).
 //!
-//! Native pixel data are read here, only the wanted frames; compressed ones by dicom-pixeldata, a frame at a time. A missing rescale
-//! is 1 and 0, a malformed one is an error. MONOCHROME1 is inverted within its stored range, so that bright stays bright.
+//! Only the wanted frames are read. A missing rescale is 1 and 0, a malformed one is an error; a modality table is applied. Philips'
+//! stored values are brought to the scanner's scale, which is one for all images of a study; the display's differs from image to image
+//! (Chenevert et al. 2014, doi:10.1593/tlo.13811). MONOCHROME1 is inverted within its stored range, so that bright stays bright.
 //!
 //! 8-bit pixels in the retired big-endian syntax are refused: whether their pairs are swapped depends on a VR that writers disagree on.
 
-use std::fs::File;
 use std::path::Path;
 
 use dicom::core::Tag;
 use dicom::dictionary_std::tags;
-use dicom::encoding::TransferSyntaxIndex;
-use dicom::object::{FileDicomObject, OpenFileOptions};
-use dicom::transfer_syntax::TransferSyntaxRegistry;
-use dicom_pixeldata::PixelDecoder;
 use ndarray::Array2;
 
-use super::super::dicom::{DicomError, Item, deepest, first, float, integer, malformed, text};
-use super::super::outline::{EXPLICIT_VR_BIG_ENDIAN, is_native, walk};
-use super::{Channels, FILE_BYTES_CAP, FRAME_PIXELS_CAP, PixelsError, frame_index, guarded};
-use crate::fsx::{self, FsError};
-
-type Object = FileDicomObject<Item>;
+use super::super::content::{Content, ContentError, Opener};
+use super::super::dicom::header::{self, EXPLICIT_VR_BIG_ENDIAN, Header, WINDOW_BYTES, is_native};
+use super::super::dicom::{DicomError, Item, malformed};
+use super::codec::{self, Codec, FrameShape};
+use super::fragments::Fragments;
+use super::{Channels, FRAME_PIXELS_CAP, PixelsError, frame_index, guarded, unreadable};
 
 /// How stored values lie in the pixel data (PS3.5 8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +35,9 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(object: &Object) -> Result<Self, DicomError> {
+    fn of(object: &Item) -> Result<Self, DicomError> {
         let number = |tag: Tag, default: Option<i64>, accepted: std::ops::RangeInclusive<i64>, expected| {
-            let found = integer(object, tag)?.or(default);
+            let found = object.integer(tag)?.or(default);
             match found.filter(|value| accepted.contains(value)) {
                 Some(value) => Ok(value),
                 None => {
@@ -49,7 +45,7 @@ impl Layout {
                 }
             }
         };
-        let photometric = text(object, tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_default();
+        let photometric = object.text(tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_default();
         if photometric != "MONOCHROME1" && photometric != "MONOCHROME2" {
             let expected = "MONOCHROME1 or MONOCHROME2: colour is no scan";
             return Err(malformed(tags::PHOTOMETRIC_INTERPRETATION, "another", expected));
@@ -106,215 +102,231 @@ impl Layout {
     }
 }
 
-/// A linear modality transformation.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Rescale {
-    slope: f64,
-    intercept: f64,
+/// What turns stored values into the scanner's.
+#[derive(Debug, Clone, PartialEq)]
+enum Modality {
+    /// slope x stored + intercept.
+    Rescale { slope: f64, intercept: f64 },
+    /// Values of the stored numbers from `first` on; below and above, the first and last one (PS3.3 C.11.1.1).
+    Table { first: i32, values: Vec<u16> },
 }
 
+/// Philips' blocks of private elements that hold the scale slope.
+const PHILIPS: &str = "Philips MR Imaging DD 001";
+const PHILIPS_FRAMES: &str = "Philips MR Imaging DD 005";
+
 /// The rescale that an item holds; `None` when it has neither slope nor intercept.
-fn rescale_of(item: &Item) -> Result<Option<Rescale>, DicomError> {
-    let (slope, intercept) = (float(item, tags::RESCALE_SLOPE)?, float(item, tags::RESCALE_INTERCEPT)?);
+fn rescale_of(item: &Item) -> Result<Option<(f64, f64)>, DicomError> {
+    let (slope, intercept) = (item.float(tags::RESCALE_SLOPE)?, item.float(tags::RESCALE_INTERCEPT)?);
     if slope == Some(0.0) {
         return Err(malformed(tags::RESCALE_SLOPE, "0", "a number other than 0"));
     }
     if slope.is_none() && intercept.is_none() {
         return Ok(None);
     }
-    Ok(Some(Rescale { slope: slope.unwrap_or(1.0), intercept: intercept.unwrap_or(0.0) }))
+    Ok(Some((slope.unwrap_or(1.0), intercept.unwrap_or(0.0))))
 }
 
-/// The rescale of a frame: its own functional group, else the shared one, else the object's.
-fn rescale(object: &Object, frame: usize) -> Result<Rescale, DicomError> {
-    let per_frame = object.element_opt(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).ok().flatten();
-    let own = per_frame.and_then(|element| element.items()).and_then(|items| items.get(frame));
-    let shared = first(object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
-    for group in [own, shared].into_iter().flatten() {
-        let transformation = first(group, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
-        if let Some(found) = transformation.map_or(Ok(None), rescale_of)? {
-            return Ok(found);
+/// Philips' scale slope of an item, if it has one that can be divided by.
+fn scale_slope(item: &Item) -> Result<Option<f64>, DicomError> {
+    let slope = item.private(0x2005, PHILIPS, 0x0E).map_or(Ok(None), |tag| item.float(tag))?;
+    Ok(slope.filter(|slope| *slope > 0.0))
+}
+
+/// The transformation of a frame: its own functional group's, else the shared one's, else the object's.
+fn modality(object: &Item, frame: usize) -> Result<Modality, DicomError> {
+    let own = object.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).and_then(|items| items.get(frame));
+    let shared = object.first(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
+    let groups = [own, shared];
+    let mut rescale = None;
+    for group in groups.into_iter().flatten() {
+        let transformation = group.first(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
+        rescale = match rescale {
+            None => transformation.map_or(Ok(None), rescale_of)?,
+            known => known,
+        };
+    }
+    if rescale.is_none()
+        && let Some(table) = object.first(tags::MODALITY_LUT_SEQUENCE)
+    {
+        return table_of(table, object);
+    }
+    let (slope, intercept) = rescale.map_or_else(|| rescale_of(object), |found| Ok(Some(found)))?.unwrap_or((1.0, 0.0));
+    let private = |group: &Item| {
+        let sequence = group.private(0x2005, PHILIPS_FRAMES, 0x0F);
+        sequence.and_then(|tag| group.first(tag)).map_or(Ok(None), scale_slope)
+    };
+    let mut scale = None;
+    for group in groups.into_iter().flatten() {
+        scale = if scale.is_none() { private(group)? } else { scale };
+    }
+    let scale = scale.map_or_else(|| scale_slope(object), |found| Ok(Some(found)))?.unwrap_or(1.0);
+    // Real value = (stored x slope + intercept) / (slope x scale slope), for Philips alone.
+    let divisor = if scale == 1.0 { 1.0 } else { slope * scale };
+    Ok(Modality::Rescale { slope: slope / divisor, intercept: intercept / divisor })
+}
+
+/// A modality table (PS3.3 C.11.1.1.1): number of entries, first stored value, bits of an entry.
+fn table_of(table: &Item, object: &Item) -> Result<Modality, DicomError> {
+    let expected = "entries, first value and 8 or 16 bits";
+    let wrong = |found: &str| malformed(tags::MODALITY_LUT_SEQUENCE, found, expected);
+    let descriptor = table.floats(tags::LUT_DESCRIPTOR)?.unwrap_or_default();
+    let &[entries, first, bits] = descriptor.as_slice() else { return Err(wrong("without a descriptor")) };
+    // 16-bit numbers: exact.
+    let entries = if entries == 0.0 { 1 << 16 } else { entries as usize };
+    let is_signed = object.integer(tags::PIXEL_REPRESENTATION)? == Some(1);
+    let first = if is_signed && first > 32_767.0 { first - 65_536.0 } else { first } as i32;
+    let data = table.bytes(tags::LUT_DATA).unwrap_or_default();
+    let word = |pair: &[u8]| {
+        let pair = [pair[0], pair[1]];
+        if table.is_big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+    };
+    let values: Vec<u16> = if bits == 8.0 && data.len() < 2 * entries {
+        data.iter().map(|byte| u16::from(*byte)).collect()
+    } else {
+        data.chunks_exact(2).map(word).collect()
+    };
+    if values.len() < entries || !(8.0..=16.0).contains(&bits) {
+        return Err(wrong("fewer entries than announced"));
+    }
+    Ok(Modality::Table { first, values: values[..entries].to_vec() })
+}
+
+impl Modality {
+    fn apply(&self, stored: i32) -> f32 {
+        match self {
+            Self::Rescale { slope, intercept } => (f64::from(stored) * slope + intercept) as f32,
+            Self::Table { first, values } => {
+                let index = usize::try_from(stored.saturating_sub(*first)).unwrap_or(0);
+                f32::from(values[index.min(values.len() - 1)])
+            }
         }
     }
-    if first(object, tags::MODALITY_LUT_SEQUENCE).is_some() {
-        return Err(malformed(tags::MODALITY_LUT_SEQUENCE, "a table", "RescaleSlope and RescaleIntercept"));
-    }
-    Ok(rescale_of(object)?.unwrap_or(Rescale { slope: 1.0, intercept: 0.0 }))
 }
 
-/// Reads frames of a DICOM file.
+fn parse(path: &Path, content: &Content) -> Result<Header, PixelsError> {
+    let start = content.start(WINDOW_BYTES).map_err(|error| unreadable(path)(error.into()))?;
+    guarded(path, || header::parse(content, start))?.map_err(named(path))
+}
+
+/// Names the file in an error of its header.
+fn named(path: &Path) -> impl Fn(DicomError) -> PixelsError + '_ {
+    |source| PixelsError::Dicom { path: path.to_path_buf(), source }
+}
+
+/// Frames of a file.
+///
+/// # Errors
+/// [`PixelsError`].
+pub fn frame_count(opener: &Opener, path: &Path) -> Result<i32, PixelsError> {
+    let header = parse(path, &opener.open_unpacked(path).map_err(unreadable(path))?)?;
+    let layout = Layout::of(&header.item).map_err(named(path))?;
+    // At most 100000, checked in the layout.
+    Ok(i32::try_from(layout.frames).unwrap_or(i32::MAX))
+}
+
+/// Whether compression has changed the pixels of a file, by its own word or its transfer syntax. An unreadable one is not lossy.
+pub fn is_lossy(opener: &Opener, path: &Path) -> bool {
+    let header = opener.open_unpacked(path).map_err(unreadable(path)).and_then(|content| parse(path, &content));
+    header.is_ok_and(|header| {
+        let says = header.item.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01");
+        says || !(is_native(&header.transfer_syntax) || Codec::is_lossless(&header.transfer_syntax))
+    })
+}
+
+/// Reads frames of a DICOM file, whose unpacked bytes are `content`.
 ///
 /// # Errors
 /// [`PixelsError`] naming the file and the attribute.
-pub fn read(path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
-    let wrong = |source: DicomError| PixelsError::Dicom { path: path.to_path_buf(), source };
-    let found_bytes = fsx::size_bytes(path)?;
-    if found_bytes > FILE_BYTES_CAP {
-        return Err(FsError::TooLarge { path: path.to_path_buf(), found_bytes, cap_bytes: FILE_BYTES_CAP }.into());
-    }
-    let outline = walk(path, found_bytes).map_err(wrong)?;
-    let missing = || malformed(tags::PIXEL_DATA, "missing", "pixels of an image");
-    let pixel_data = outline.pixel_data.ok_or_else(missing).map_err(wrong)?;
-    let start = found_bytes.saturating_sub(pixel_data.available);
-    let header = open(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA))?;
-    let layout = Layout::of(&header).map_err(wrong)?;
-    let pixels = match pixel_data.length.filter(|_| is_native(&outline.transfer_syntax)) {
-        Some(length) => {
-            let needed = layout.frames.checked_mul(layout.frame_bytes() as u64);
-            let there = length.min(pixel_data.available);
-            if needed.is_none_or(|needed| needed > there) {
-                let found = format!("cut off after {there} bytes");
-                let expected = "rows x columns x frames x bytes per pixel";
-                return Err(wrong(malformed(tags::PIXEL_DATA, found, expected)));
-            }
-            let is_big = outline.transfer_syntax == EXPLICIT_VR_BIG_ENDIAN;
-            if is_big && layout.bytes_per_pixel == 1 {
-                let expected = "16, or a little-endian transfer syntax";
-                return Err(wrong(malformed(tags::BITS_ALLOCATED, "8 in big-endian order", expected)));
-            }
-            Pixels::Native { file: fsx::open(path)?, start, is_big }
-        }
-        None => encapsulated(path, &header, &layout, (start, found_bytes))?,
-    };
+pub fn read(path: &Path, content: &Content, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
+    let header = parse(path, content)?;
+    let layout = Layout::of(&header.item).map_err(named(path))?;
+    let pixels = Pixels::of(&header, &layout).map_err(named(path))?;
     let one = |wanted: &i32| {
         let frame = frame_index(path, *wanted, layout.frames)?;
         // At most 100000, checked in the layout.
-        let frame = u32::try_from(frame).unwrap_or(u32::MAX);
-        let scale = rescale(&header, frame as usize).map_err(wrong)?;
-        let bytes = pixels.frame(&layout, frame, path)?;
-        Ok(vec![grey(&bytes, &layout, scale).map_err(wrong)?])
+        let frame = usize::try_from(frame).unwrap_or(usize::MAX);
+        let modality = modality(&header.item, frame).map_err(named(path))?;
+        let bytes = guarded(path, || pixels.frame(&layout, frame))?.map_err(named(path))?;
+        Ok(vec![grey(&bytes, &layout, &modality).map_err(named(path))?])
     };
     frames.iter().map(one).collect()
-}
-
-fn open(path: &Path, options: OpenFileOptions) -> Result<Object, PixelsError> {
-    let opened = guarded(path, || options.open_file(path))?;
-    opened.map_err(|error| {
-        let source = DicomError::Read(deepest(&error));
-        PixelsError::Dicom { path: path.to_path_buf(), source }
-    })
 }
 
 /// The pixel data as they lie in the file.
 enum Pixels {
     /// From byte `start` on.
-    Native { file: File, start: u64, is_big: bool },
+    Native { content: Content, start: u64, is_big: bool },
     /// Fragments for a codec.
-    Encapsulated(Box<Object>),
-}
-
-/// Reads compressed pixel data, whose fragments and streams are first held against the file and the header: their lengths and
-/// sizes make a decoder's memory.
-fn encapsulated(
-    path: &Path,
-    header: &Object,
-    layout: &Layout,
-    (start, end): (u64, u64),
-) -> Result<Pixels, PixelsError> {
-    let wrong = |source: DicomError| PixelsError::Dicom { path: path.to_path_buf(), source };
-    check_codec(header, path)?;
-    check_fragments(path, start, end)?;
-    let object = open(path, OpenFileOptions::new().read_to(tags::PIXEL_DATA))?;
-    let element = object.element_opt(tags::PIXEL_DATA).ok().flatten();
-    let Some(fragments) = element.and_then(|element| element.value().fragments()) else {
-        return Err(wrong(malformed(tags::PIXEL_DATA, "in one piece", "fragments of a compressed image")));
-    };
-    for stream in fragments {
-        if let Some((rows, columns)) = stream_size(stream).filter(|size| *size != (layout.rows, layout.columns)) {
-            let found = format!("a compressed image of {rows} x {columns}");
-            return Err(wrong(malformed(tags::PIXEL_DATA, found, "the size that Rows and Columns say")));
-        }
-    }
-    Ok(Pixels::Encapsulated(Box::new(object)))
-}
-
-/// Fragments end within the file (PS3.5 A.4).
-fn check_fragments(path: &Path, start: u64, end: u64) -> Result<(), PixelsError> {
-    const ITEM: [u8; 4] = [0xfe, 0xff, 0x00, 0xe0];
-    let file = fsx::open(path)?;
-    let mut at = start;
-    while at.saturating_add(8) <= end {
-        let mut header = [0; 8];
-        fsx::read_exact_at(&file, path, &mut header, at)?;
-        let [a, b, c, d, length @ ..] = header;
-        if [a, b, c, d] != ITEM {
-            return Ok(());
-        }
-        at = at.saturating_add(8).saturating_add(u64::from(u32::from_le_bytes(length)));
-        if at > end {
-            let source = malformed(tags::PIXEL_DATA, "cut off within a fragment", "fragments that end within the file");
-            return Err(PixelsError::Dicom { path: path.to_path_buf(), source });
-        }
-    }
-    Ok(())
+    Encapsulated { codec: Codec, fragments: Fragments },
 }
 
 impl Pixels {
+    fn of(header: &Header, layout: &Layout) -> Result<Self, DicomError> {
+        let missing = || malformed(tags::PIXEL_DATA, "missing", "pixels of an image");
+        let pixel_data = header.pixel_data.ok_or_else(missing)?;
+        if !is_native(&header.transfer_syntax) {
+            let unknown = || DicomError::TransferSyntax { name: header.transfer_syntax.clone() };
+            let codec = Codec::of(&header.transfer_syntax).ok_or_else(unknown)?;
+            if pixel_data.length.is_some() {
+                return Err(malformed(tags::PIXEL_DATA, "in one piece", "fragments of a compressed image"));
+            }
+            let frames = usize::try_from(layout.frames).unwrap_or(usize::MAX);
+            let fragments = Fragments::of(&header.content, pixel_data.start, &header.item, frames)?;
+            return Ok(Self::Encapsulated { codec, fragments });
+        }
+        let there = header.content.bytes().saturating_sub(pixel_data.start).min(pixel_data.length.unwrap_or(0));
+        let needed = layout.frames.checked_mul(layout.frame_bytes() as u64);
+        if needed.is_none_or(|needed| needed > there) {
+            let found = format!("cut off after {there} bytes");
+            return Err(malformed(tags::PIXEL_DATA, found, "rows x columns x frames x bytes per pixel"));
+        }
+        let is_big = header.transfer_syntax == EXPLICIT_VR_BIG_ENDIAN || header.item.is_big;
+        if is_big && layout.bytes_per_pixel == 1 {
+            let expected = "16, or a little-endian transfer syntax";
+            return Err(malformed(tags::BITS_ALLOCATED, "8 in big-endian order", expected));
+        }
+        Ok(Self::Native { content: header.content.clone(), start: pixel_data.start, is_big })
+    }
+
     /// The bytes of one frame, little-endian.
-    fn frame(&self, layout: &Layout, frame: u32, path: &Path) -> Result<Vec<u8>, PixelsError> {
-        let wrong = |source: DicomError| PixelsError::Dicom { path: path.to_path_buf(), source };
+    fn frame(&self, layout: &Layout, frame: usize) -> Result<Vec<u8>, DicomError> {
         let size = layout.frame_bytes();
         match self {
-            Self::Native { file, start, is_big } => {
+            Self::Native { content, start, is_big } => {
                 let mut bytes = vec![0; size];
-                let offset = start.saturating_add(u64::from(frame).saturating_mul(size as u64));
-                fsx::read_exact_at(file, path, &mut bytes, offset)?;
+                let offset = start.saturating_add((frame as u64).saturating_mul(size as u64));
+                content.read_exact_at(&mut bytes, offset).map_err(ContentError::from)?;
                 if *is_big && layout.bytes_per_pixel == 2 {
                     bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
                 }
                 Ok(bytes)
             }
-            Self::Encapsulated(object) => {
-                let decoded = guarded(path, || object.decode_pixel_data_frame(frame).map(|found| found.into_data()))?;
-                let bytes = decoded.map_err(|error| wrong(DicomError::Read(deepest(&error))))?;
-                let found = || format!("{} bytes a frame after decoding", bytes.len());
-                let expected = "rows x columns x bytes per pixel";
-                if bytes.len() == size { Ok(bytes) } else { Err(wrong(malformed(tags::PIXEL_DATA, found(), expected))) }
+            Self::Encapsulated { codec, fragments } => {
+                let shape = FrameShape {
+                    rows: layout.rows,
+                    columns: layout.columns,
+                    bytes_per_pixel: layout.bytes_per_pixel,
+                    bits_stored: layout.bits_stored,
+                    is_signed: layout.is_signed,
+                };
+                let decoded = codec::decode(*codec, &fragments.stream(frame)?, &shape);
+                let found = |error| {
+                    malformed(
+                        tags::PIXEL_DATA,
+                        format!("no valid {} stream: {error}", codec.name()),
+                        "a compressed image of Rows x Columns",
+                    )
+                };
+                decoded.map_err(found)
             }
         }
     }
-}
-
-/// Refuses a compression without a decoder before it is tried.
-fn check_codec(object: &Object, path: &Path) -> Result<(), PixelsError> {
-    let uid = object.meta().transfer_syntax().trim_matches(['\0', ' ']);
-    let syntax = TransferSyntaxRegistry.get(uid);
-    if syntax.is_some_and(|syntax| syntax.can_decode_all()) {
-        return Ok(());
-    }
-    let name = syntax.map_or("an unknown transfer syntax", |syntax| syntax.name());
-    Err(PixelsError::Codec { path: path.to_path_buf(), name, uid: uid.to_owned() })
-}
-
-/// Rows and columns that a JPEG or JPEG 2000 stream announces: they size its decoder's memory, whatever the DICOM header says.
-fn stream_size(stream: &[u8]) -> Option<(u32, u32)> {
-    let wide = |at: usize| stream.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-    let narrow = |at: usize| stream.get(at..at + 2).map(|b| u32::from(u16::from_be_bytes([b[0], b[1]])));
-    if stream.starts_with(&[0xff, 0xd8]) {
-        let mut at = 2;
-        loop {
-            if *stream.get(at)? != 0xff {
-                return None;
-            }
-            match *stream.get(at + 1)? {
-                0xff => at += 1,
-                // Start of frame, all but the tables that share its numbers (ITU T.81 table B.1).
-                0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                    return Some((narrow(at + 5)?, narrow(at + 7)?));
-                }
-                _ => at = at.checked_add(2 + narrow(at + 2)? as usize)?,
-            }
-        }
-    }
-    // SIZ follows SOC at once (ITU T.800 A.5.1); a JP2 box before them is not allowed in DICOM, but seen.
-    let soc = stream[..stream.len().min(256)].windows(4).position(|window| window == [0xff, 0x4f, 0xff, 0x51])?;
-    let extent = |size: usize, origin: usize| Some(wide(soc + size)?.saturating_sub(wide(soc + origin)?));
-    Some((extent(12, 20)?, extent(8, 16)?))
 }
 
 /// One frame's bytes as rescaled grey values.
-fn grey(bytes: &[u8], layout: &Layout, scale: Rescale) -> Result<Array2<f32>, DicomError> {
-    let value = |raw: u16| (f64::from(layout.stored(raw)) * scale.slope + scale.intercept) as f32;
+fn grey(bytes: &[u8], layout: &Layout, modality: &Modality) -> Result<Array2<f32>, DicomError> {
+    let value = |raw: u16| modality.apply(layout.stored(raw));
     let values: Vec<f32> = if layout.bytes_per_pixel == 1 {
         bytes.iter().map(|byte| value(u16::from(*byte))).collect()
     } else {

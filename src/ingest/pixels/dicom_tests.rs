@@ -6,6 +6,11 @@ use dicom::dictionary_std::uids;
 use dicom::object::{FileMetaTableBuilder, InMemDicomObject};
 
 use super::*;
+use crate::fsx;
+
+fn read(path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
+    super::read(path, &Opener::new().open(path).unwrap(), frames)
+}
 
 /// A 2 x 2 object of these stored words (two bytes a pixel) or bytes.
 fn object(stored: PrimitiveValue, bits: [u16; 3], signed: u16) -> InMemDicomObject {
@@ -191,19 +196,35 @@ fn lengths_beyond_the_file_are_not_believed() {
     assert!(reason.contains("cut off within a fragment"), "{reason}");
 }
 
-/// By hand from ITU T.81 B.2.2 and T.800 A.5.1.
+/// By hand, PS3.3 C.11.1.1.1: entries for the stored values 2 to 4; values below and above take the first and last one.
 #[test]
-fn the_size_of_a_compressed_stream_is_read_from_its_header() {
-    let jpeg = [0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xff, 0xc3, 0, 11, 16, 0x01, 0x02, 0x03, 0x04, 1];
-    assert_eq!(stream_size(&jpeg), Some((0x0102, 0x0304)));
-    let mut siz = vec![0xff, 0x4f, 0xff, 0x51, 0, 41, 0, 0];
-    for value in [300_u32, 200, 10, 20] {
-        siz.extend(value.to_be_bytes());
-    }
-    assert_eq!(stream_size(&siz), Some((180, 290)));
-    for length in 0..jpeg.len() - 1 {
-        let _ = stream_size(&jpeg[..length]);
-    }
-    assert_eq!(stream_size(&siz[..20]), None);
-    assert_eq!(stream_size(b""), None);
+fn a_modality_table_is_looked_up() {
+    let mut plain = object(words([0, 2, 3, 9]), [16, 12, 11], 0);
+    let table = InMemDicomObject::from_element_iter([
+        DataElement::new(tags::LUT_DESCRIPTOR, VR::US, PrimitiveValue::U16([3, 2, 16].into_iter().collect())),
+        DataElement::new(tags::LUT_DATA, VR::OW, PrimitiveValue::U16([100, 70, 1000].into_iter().collect())),
+    ]);
+    sequence(&mut plain, tags::MODALITY_LUT_SEQUENCE, vec![table]);
+    assert_eq!(read_object(plain.clone(), &[0]).unwrap(), [[100.0, 100.0, 70.0, 1000.0]]);
+    let short = InMemDicomObject::from_element_iter([
+        DataElement::new(tags::LUT_DESCRIPTOR, VR::US, PrimitiveValue::U16([9, 2, 16].into_iter().collect())),
+        DataElement::new(tags::LUT_DATA, VR::OW, PrimitiveValue::U16([100, 70, 1000].into_iter().collect())),
+    ]);
+    sequence(&mut plain, tags::MODALITY_LUT_SEQUENCE, vec![short]);
+    assert!(refused(plain).contains("ModalityLUTSequence"));
+}
+
+/// By hand from Chenevert et al. 2014: (stored x slope + intercept) / (slope x scale slope) = (3 x 2 + 4) / (2 x 0.25).
+#[test]
+fn philips_images_are_brought_to_the_scanners_scale() {
+    let philips = |creator: &str| {
+        let mut image = object(words([3, 0, 0, 0]), [16, 12, 11], 0);
+        text(&mut image, tags::RESCALE_SLOPE, VR::DS, "2");
+        text(&mut image, tags::RESCALE_INTERCEPT, VR::DS, "4");
+        text(&mut image, Tag(0x2005, 0x0011), VR::LO, creator);
+        image.put(DataElement::new(Tag(0x2005, 0x110E), VR::FL, PrimitiveValue::from(0.25_f32)));
+        read_object(image, &[0]).unwrap()[0][0]
+    };
+    assert_eq!(philips("Philips MR Imaging DD 001"), 20.0);
+    assert_eq!(philips("somebody else"), 10.0, "3 x 2 + 4");
 }

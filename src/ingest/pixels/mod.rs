@@ -4,36 +4,40 @@
 //! DICOM and NIfTI have one channel; PNG and JPEG one or three (red, green, blue). Files are hostile: sizes are checked before
 //! memory is taken, and a decoder that panics makes this file unreadable and nothing else.
 
+pub mod codec;
 pub mod dicom;
+mod fragments;
 pub mod nifti;
 pub mod picture;
 
-use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
+use super::content::{ContentError, Opener};
 use super::dicom::DicomError;
 use super::nifti::NiftiError;
 use crate::failure::Classify;
-use crate::fsx::{self, FsError};
 
 /// The channels of one frame, `[rows, columns]` each.
 pub type Channels = Vec<Array2<f32>>;
 
 /// No scanner makes larger images; a header that says so lies.
 pub const FRAME_PIXELS_CAP: u64 = 1 << 26;
-/// The largest file that is read: a day's cine as one enhanced object stays far below.
-pub const FILE_BYTES_CAP: u64 = 1 << 32;
 
 /// Why the pixels of a file cannot be used. The path is for stderr only.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PixelsError {
     /// The file cannot be read at all.
-    #[error(transparent)]
-    Fs(#[from] FsError),
+    #[error("`{}` {source}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ContentError,
+    },
     /// DICOM whose pixels contradict its header.
     #[error("`{}`: no usable DICOM pixels", path.display())]
     Dicom {
@@ -41,16 +45,6 @@ pub enum PixelsError {
         path: PathBuf,
         /// What is wrong.
         source: DicomError,
-    },
-    /// A compression that this build cannot undo.
-    #[error("`{}` is compressed as {name} ({uid}), which this build cannot decode; decompress it first, for example with `gdcmconv --raw`", path.display())]
-    Codec {
-        /// The file.
-        path: PathBuf,
-        /// Name of the transfer syntax.
-        name: &'static str,
-        /// UID of the transfer syntax.
-        uid: String,
     },
     /// NIfTI whose voxels contradict its header.
     #[error("`{}`: no usable NIfTI voxels", path.display())]
@@ -88,20 +82,26 @@ pub enum PixelsError {
 
 impl Classify for PixelsError {}
 
-/// Reads `frames` (0-based; NIfTI: phase x slices + slice) of a file, in the order given.
+/// Reads `frames` (0-based; NIfTI: phase x slices + slice) of a file or of an archive's member, in the order given.
 ///
 /// # Errors
 /// [`PixelsError`] naming the file.
-pub fn read_frames(path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
-    let mut start = Vec::new();
-    fsx::open(path)?.take(8).read_to_end(&mut start).map_err(fsx::io_error(path, "read"))?;
-    if picture::is_picture(&start) {
-        return picture::read(path, frames);
-    }
+pub fn read_frames(opener: &Opener, path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
     if super::nifti::is_nifti(path) {
-        return nifti::read(path, frames);
+        return nifti::read(opener, path, frames);
     }
-    dicom::read(path, frames)
+    let content = opener.open_unpacked(path).map_err(unreadable(path))?;
+    let start = content.start(8).map_err(|error| unreadable(path)(error.into()))?;
+    if picture::is_picture(&start) {
+        picture::read(path, &content, frames)
+    } else {
+        dicom::read(path, &content, frames)
+    }
+}
+
+/// Names the file in an error of its bytes.
+fn unreadable(path: &Path) -> impl Fn(ContentError) -> PixelsError + '_ {
+    |source| PixelsError::Content { path: path.to_path_buf(), source }
 }
 
 /// A wanted frame as an index into a file of `frames` frames.
@@ -118,6 +118,7 @@ fn guarded<T>(path: &Path, decode: impl FnOnce() -> T) -> Result<T, PixelsError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fsx;
 
     #[test]
     fn a_file_that_is_no_image_is_an_error_that_names_it() {
@@ -127,9 +128,10 @@ mod tests {
         {
             let path = folder.path().join(name);
             fsx::write_atomic(&path, bytes).unwrap();
-            let error = read_frames(&path, &[0]).unwrap_err().to_string();
+            let error = read_frames(&Opener::new(), &path, &[0]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
-        assert!(matches!(read_frames(&folder.path().join("gone"), &[0]), Err(PixelsError::Fs(_))));
+        let gone = read_frames(&Opener::new(), &folder.path().join("gone"), &[0]);
+        assert!(matches!(gone, Err(PixelsError::Content { .. })));
     }
 }

@@ -1,21 +1,15 @@
-//! Voxels of NIfTI-1 files, only the wanted frames: a stream is read up to the last of them, so that memory follows what is asked
+//! Voxels of NIfTI files, only the wanted frames: a stream is read up to the last of them, so that memory follows what is asked
 //! for and never what a header claims. Column index i runs fastest, then row j, slice k, phase t.
 
-use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
 use ndarray::Array2;
-use nifti::{Endianness, NiftiHeader};
 
-use super::super::nifti::{NiftiError, Size, checked_header, field};
-use super::{Channels, FRAME_PIXELS_CAP, PixelsError, frame_index};
-use crate::fsx;
-
-/// Header and its extension flag: the earliest place of voxels in a single file.
-const LEAST_OFFSET: u64 = 352;
-/// Header extensions are no larger than this.
-const OFFSET_CAP: f32 = 1e9;
+use super::super::content::unpack::Packing;
+use super::super::content::{Content, ContentError, Opener};
+use super::super::nifti::{Header, NiftiError, Size, field, image_file, read_header};
+use super::{Channels, FRAME_PIXELS_CAP, PixelsError, frame_index, unreadable};
 
 /// Bytes behind the voxels that are read to reach the checksum; more is not waited for.
 const TRAILING_CAP_BYTES: u64 = 1 << 20;
@@ -36,7 +30,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(code: i16) -> Option<Self> {
+    fn of(code: i64) -> Option<Self> {
         Some(match code {
             2 => Self::U8,
             4 => Self::I16,
@@ -88,34 +82,19 @@ struct Layout {
     slope: f64,
     inter: f64,
     offset: u64,
-    /// The file with the voxels: the header's own, or its `.img`.
-    file: PathBuf,
 }
 
 impl Layout {
-    fn of(path: &Path, header: &NiftiHeader, size: Size) -> Result<Self, NiftiError> {
+    fn of(header: &Header) -> Result<Self, NiftiError> {
         let expected = "a code of one real number per voxel (2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280)";
         let kind = Kind::of(header.datatype).ok_or_else(|| field("datatype", header.datatype, expected))?;
+        let size = header.size;
         if u64::from(size.rows) * u64::from(size.columns) > FRAME_PIXELS_CAP {
             let found = format!("{} x {}", size.columns, size.rows);
             return Err(field("dim", found, "at most 2^26 pixels a slice"));
         }
         let (slope, inter) = scaling(header)?;
-        let is_pair = header.magic == *nifti::header::MAGIC_CODE_NI1;
-        if !(0.0..=OFFSET_CAP).contains(&header.vox_offset) {
-            return Err(field("vox_offset", header.vox_offset, "a number of bytes"));
-        }
-        // 0 to 1e9, whole or cut to whole: exact in u64.
-        let offset = header.vox_offset as u64;
-        Ok(Self {
-            size,
-            kind,
-            swap: header.endianness != Endianness::Little,
-            slope,
-            inter,
-            offset: if is_pair { offset } else { offset.max(LEAST_OFFSET) },
-            file: if is_pair { image_file(path)? } else { path.to_path_buf() },
-        })
+        Ok(Self { size, kind, swap: header.is_big, slope, inter, offset: header.offset })
     }
 
     fn frame_bytes(&self) -> u64 {
@@ -139,8 +118,8 @@ impl Layout {
 }
 
 /// `scl_slope` and `scl_inter`; a slope of 0 or NaN means none (NIfTI-1 standard; nibabel does the same).
-fn scaling(header: &NiftiHeader) -> Result<(f64, f64), NiftiError> {
-    let (slope, inter) = (f64::from(header.scl_slope), f64::from(header.scl_inter));
+fn scaling(header: &Header) -> Result<(f64, f64), NiftiError> {
+    let (slope, inter) = header.scaling;
     if slope == 0.0 || !slope.is_finite() {
         return Ok((1.0, 0.0));
     }
@@ -150,58 +129,38 @@ fn scaling(header: &NiftiHeader) -> Result<(f64, f64), NiftiError> {
     Ok((slope, inter))
 }
 
-/// The `.img` or `.img.gz` beside a `.hdr` or `.hdr.gz`.
-fn image_file(path: &Path) -> Result<PathBuf, NiftiError> {
-    let stem = super::super::nifti::stem(path);
-    let candidates = ["img", "img.gz", "IMG", "IMG.GZ"].map(|ending| path.with_file_name(format!("{stem}.{ending}")));
-    let missing = || NiftiError::Read(format!("its other half {stem}.img is missing"));
-    candidates.into_iter().find(|candidate| candidate.is_file()).ok_or_else(missing)
-}
-
-/// The bytes of a file, seekable or decompressed as they are read.
+/// The bytes of a file, at any place or unpacked as they are read.
 enum Stream {
-    Plain(BufReader<std::fs::File>),
-    Gzip { inner: Box<MultiGzDecoder<BufReader<std::fs::File>>>, at: u64 },
+    Plain(Content),
+    Packed { inner: Box<dyn Read + Send>, at: u64 },
 }
 
 impl Stream {
-    fn open(path: &Path) -> Result<Self, PixelsError> {
-        let mut file = fsx::open(path)?;
-        let mut magic = Vec::new();
-        let reading = |file: &mut std::fs::File, magic: &mut Vec<u8>| {
-            file.by_ref().take(2).read_to_end(magic)?;
-            file.seek(SeekFrom::Start(0))
-        };
-        reading(&mut file, &mut magic).map_err(fsx::io_error(path, "read"))?;
-        let buffered = BufReader::new(file);
-        Ok(if magic == [0x1f, 0x8b] {
-            Self::Gzip { inner: Box::new(MultiGzDecoder::new(buffered)), at: 0 }
-        } else {
-            Self::Plain(buffered)
+    fn open(content: Content) -> Result<Self, ContentError> {
+        Ok(match Packing::of(&content.start(4)?) {
+            Some(packing) => Self::Packed { inner: packing.stream(&content)?, at: 0 },
+            None => Self::Plain(content),
         })
     }
 
     /// `count` bytes from `offset`, which lies behind what was read before; fewer at the end of the file.
     fn read_at(&mut self, offset: u64, count: u64) -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
         match self {
-            Self::Plain(file) => {
-                file.seek(SeekFrom::Start(offset))?;
-                file.take(count).read_to_end(&mut bytes)?;
-            }
-            Self::Gzip { inner, at } => {
+            Self::Plain(content) => content.part(offset, count).start(usize::MAX),
+            Self::Packed { inner, at } => {
+                let mut bytes = Vec::new();
                 let skip = offset.saturating_sub(*at);
                 *at += std::io::copy(&mut inner.by_ref().take(skip), &mut std::io::sink())?;
                 inner.by_ref().take(count).read_to_end(&mut bytes)?;
                 *at += bytes.len() as u64;
+                Ok(bytes)
             }
         }
-        Ok(bytes)
     }
 
     /// Reads what little may follow, and with it the checksum of a compressed file.
     fn finish(&mut self) -> std::io::Result<()> {
-        if let Self::Gzip { inner, .. } = self {
+        if let Self::Packed { inner, .. } = self {
             std::io::copy(&mut inner.by_ref().take(TRAILING_CAP_BYTES), &mut std::io::sink())?;
         }
         Ok(())
@@ -212,17 +171,18 @@ impl Stream {
 ///
 /// # Errors
 /// [`PixelsError`] naming the file and the header's field.
-pub fn read(path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
+pub fn read(opener: &Opener, path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
     let wrong = |source: NiftiError| PixelsError::Nifti { path: path.to_path_buf(), source };
-    fsx::size_bytes(path)?;
-    let (header, size) = checked_header(path).map_err(wrong)?;
-    let layout = Layout::of(path, &header, size).map_err(wrong)?;
-    let count = u64::from(size.slices) * u64::from(size.phases);
+    let content = opener.open(path).map_err(unreadable(path))?;
+    let header = read_header(&content).map_err(wrong)?;
+    let layout = Layout::of(&header).map_err(wrong)?;
+    let count = u64::from(header.size.slices) * u64::from(header.size.phases);
     let indices = frames.iter().map(|frame| frame_index(path, *frame, count)).collect::<Result<Vec<_>, _>>()?;
     // A compressed stream only runs forward: read in file order, hand out in the order asked for.
     let mut order: Vec<usize> = (0..indices.len()).collect();
     order.sort_by_key(|place| indices[*place]);
-    let mut stream = Stream::open(&layout.file)?;
+    let voxels = if header.is_pair { image_file(opener, path).map_err(wrong)? } else { content };
+    let mut stream = Stream::open(voxels).map_err(unreadable(path))?;
     let mut found: Vec<Channels> = vec![Vec::new(); frames.len()];
     let mut previous: Option<usize> = None;
     for place in order {
@@ -254,7 +214,14 @@ mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::fsx;
+
+    fn read(path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
+        super::read(&Opener::new(), path, frames)
+    }
 
     /// A little-endian header of 2 x 3 x 2 x 2 int16 voxels and the voxels 0, 1, 2, ...
     fn volume(slope: f32, inter: f32) -> Vec<u8> {

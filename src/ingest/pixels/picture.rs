@@ -8,8 +8,8 @@ use std::path::Path;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use ndarray::Array2;
 
-use super::{Channels, FRAME_PIXELS_CAP, PixelsError, frame_index, guarded};
-use crate::fsx;
+use super::super::content::{Content, Opener};
+use super::{Channels, FRAME_PIXELS_CAP, PixelsError, frame_index, guarded, unreadable};
 
 /// The largest PNG or JPEG that is read.
 const BYTES_CAP: u64 = 1 << 28;
@@ -21,6 +21,15 @@ const WIDE_TO_BYTE: f32 = 257.0;
 /// Whether a file that starts with these bytes (8 of them) is PNG or JPEG.
 pub fn is_picture(start: &[u8]) -> bool {
     start.starts_with(PNG) || start.starts_with(JPEG)
+}
+
+/// All bytes of a picture.
+fn whole(path: &Path, content: &Content) -> Result<Vec<u8>, PixelsError> {
+    if content.bytes() > BYTES_CAP {
+        let reason = format!("{} bytes, expected at most {BYTES_CAP}", content.bytes());
+        return Err(PixelsError::Picture { path: path.to_path_buf(), reason });
+    }
+    content.start(usize::MAX).map_err(|error| unreadable(path)(error.into()))
 }
 
 fn limits() -> Limits {
@@ -49,8 +58,8 @@ fn decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<impl ImageDecoder + 'a, P
 ///
 /// # Errors
 /// [`PixelsError`] when the header cannot be read.
-pub fn size(path: &Path) -> Result<(u32, u32), PixelsError> {
-    let bytes = fsx::read(path, BYTES_CAP)?;
+pub fn size(opener: &Opener, path: &Path) -> Result<(u32, u32), PixelsError> {
+    let bytes = whole(path, &opener.open_unpacked(path).map_err(unreadable(path))?)?;
     if !is_picture(&bytes) {
         return Err(PixelsError::Picture { path: path.to_path_buf(), reason: "neither PNG nor JPEG".to_owned() });
     }
@@ -62,11 +71,11 @@ pub fn size(path: &Path) -> Result<(u32, u32), PixelsError> {
 ///
 /// # Errors
 /// [`PixelsError`].
-pub fn read(path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
+pub fn read(path: &Path, content: &Content, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
     for frame in frames {
         frame_index(path, *frame, 1)?;
     }
-    let bytes = fsx::read(path, BYTES_CAP)?;
+    let bytes = whole(path, content)?;
     let wrong = |reason: String| PixelsError::Picture { path: path.to_path_buf(), reason };
     let decoded = guarded(path, || {
         let decoder = decoder(path, &bytes)?;
@@ -110,6 +119,11 @@ mod tests {
     use image::{ImageBuffer, Luma, Rgb, Rgba};
 
     use super::*;
+    use crate::fsx;
+
+    fn read(path: &Path, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
+        super::read(path, &Opener::new().open(path).unwrap(), frames)
+    }
 
     fn written(image: DynamicImage) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -127,7 +141,7 @@ mod tests {
         let read = read(&path, &[0]).unwrap();
         assert_eq!(read[0].len(), 1);
         assert_eq!(read[0][0], ndarray::arr2(&[[0.0, 1.0, 2.0], [1000.0, 1001.0, 1002.0]]));
-        assert_eq!(size(&path).unwrap(), (2, 3));
+        assert_eq!(size(&Opener::new(), &path).unwrap(), (2, 3));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! NIfTI-1 headers: 3-d and 4-d, `.nii`, `.nii.gz`, `.hdr` + `.img`; the affine as nibabel chooses it. Voxels: `pixels/nifti.rs`.
+//! NIfTI-1 and -2 files: 3-d to 5-d, `.nii`, `.nii.gz`, `.hdr` + `.img`; the affine as nibabel chooses it. Voxels: `pixels/nifti.rs`.
 //!
 //! Array index i counts columns, j rows, k slices, t phases; frame number = t x slices + k.
 
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nifti::NiftiHeader;
-
+use super::content::unpack::{self, Packing};
+use super::content::{Content, ContentError, Opener};
 use super::image::{Format, Image, Person, Scanner, Series, Timing};
-use crate::fsx;
 use crate::geometry::{Affine, VolumeGeometry, add, scale};
 
-/// No cine has more voxels than this; protects from headers that lie.
-const VOXELS_CAP: u64 = 1 << 31;
+pub mod header;
+
+pub use self::header::{Header, Size};
 
 /// Why a NIfTI file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,10 +21,13 @@ pub enum NiftiError {
     /// Not readable.
     #[error("not readable as NIfTI: {0}")]
     Read(String),
+    /// The bytes cannot be had.
+    #[error(transparent)]
+    Content(#[from] ContentError),
     /// A header field is wrong.
     #[error("{field} is {found}, expected {expected}")]
     Field {
-        /// NIfTI-1 header field.
+        /// Header field.
         field: &'static str,
         /// What is there.
         found: String,
@@ -44,6 +47,7 @@ impl NiftiError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Read(_) => "not-nifti",
+            Self::Content(error) => error.reason(),
             Self::Field { field: "datatype", .. } => "unsupported-datatype",
             Self::Field { .. } => "malformed",
             Self::Truncated { .. } => "truncated-pixels",
@@ -51,65 +55,32 @@ impl NiftiError {
     }
 }
 
-/// Sizes i, j, k, t of a volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) columns: u32,
-    pub(super) rows: u32,
-    pub(super) slices: u32,
-    pub(super) phases: u32,
-}
-
 pub(super) fn field(field: &'static str, found: impl ToString, expected: &'static str) -> NiftiError {
     NiftiError::Field { field, found: found.to_string(), expected }
 }
 
-/// The nifti crate panics on some malformed headers; a bad file must not end the program.
-fn guarded<T>(read: impl FnOnce() -> Result<T, NiftiError> + std::panic::UnwindSafe) -> Result<T, NiftiError> {
-    std::panic::catch_unwind(read).unwrap_or_else(|_| Err(NiftiError::Read("malformed header".to_owned())))
-}
-
-fn size(header: &NiftiHeader) -> Result<Size, NiftiError> {
-    let dim = header.dim;
-    let count = usize::from(dim[0]);
-    if !(2..=7).contains(&count) {
-        return Err(field("dim[0]", dim[0], "2 to 4 axes"));
-    }
-    if dim[5..].iter().take(count.saturating_sub(4)).any(|more| *more > 1) {
-        return Err(field("dim", format!("{dim:?}"), "one value per voxel and at most 4 axes"));
-    }
-    let axis = |index: usize| if index <= count { u32::from(dim[index]) } else { 1 };
-    let size = Size { columns: axis(1), rows: axis(2), slices: axis(3), phases: axis(4) };
-    let voxels = [size.columns, size.rows, size.slices, size.phases].map(u64::from);
-    match voxels.iter().product::<u64>() {
-        0 => Err(field("dim", format!("{dim:?}"), "sizes above 0")),
-        voxels if voxels > VOXELS_CAP => Err(field("dim", format!("{dim:?}"), "at most 2^31 voxels")),
-        _ => Ok(size),
-    }
-}
-
 /// Voxel index to RAS mm: sform if its code is set, else qform, else the spacings alone (nibabel's `get_best_affine`).
-fn affine(header: &NiftiHeader, size: Size) -> Option<Affine> {
-    let wide = |row: [f32; 4]| row.map(f64::from);
-    if header.sform_code > 0 {
-        return Some([wide(header.srow_x), wide(header.srow_y), wide(header.srow_z)]);
+fn affine(header: &Header) -> Option<Affine> {
+    let (qform_code, sform_code) = header.form_codes;
+    if sform_code > 0 {
+        return Some(header.sform);
     }
-    let spacing: Vec<f64> = header.pixdim[1..4].iter().map(|value| f64::from(value.abs())).collect();
-    if header.qform_code > 0 {
+    let spacing: Vec<f64> = header.pixdim[1..4].iter().map(|value| value.abs()).collect();
+    if qform_code > 0 {
         return quaternion_affine(header, &spacing);
     }
     // nibabel's base affine: x flipped, centred on the volume.
     let half = |count: u32, spacing: f64| -(f64::from(count) - 1.0) / 2.0 * spacing;
     Some([
-        [-spacing[0], 0.0, 0.0, -half(size.columns, spacing[0])],
-        [0.0, spacing[1], 0.0, half(size.rows, spacing[1])],
-        [0.0, 0.0, spacing[2], half(size.slices, spacing[2])],
+        [-spacing[0], 0.0, 0.0, -half(header.size.columns, spacing[0])],
+        [0.0, spacing[1], 0.0, half(header.size.rows, spacing[1])],
+        [0.0, 0.0, spacing[2], half(header.size.slices, spacing[2])],
     ])
 }
 
 /// NIfTI-1 method 2: rotation from the quaternion (b, c, d), qfac in `pixdim[0]`.
-fn quaternion_affine(header: &NiftiHeader, spacing: &[f64]) -> Option<Affine> {
-    let [b, c, d] = [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from);
+fn quaternion_affine(header: &Header, spacing: &[f64]) -> Option<Affine> {
+    let [b, c, d] = header.quaternion;
     let square = 1.0 - (b * b + c * c + d * d);
     if !square.is_finite() || square < -1e-6 {
         return None;
@@ -121,7 +92,7 @@ fn quaternion_affine(header: &NiftiHeader, spacing: &[f64]) -> Option<Affine> {
         [2.0 * (b * c + a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d - a * b)],
         [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - c * c - b * b],
     ];
-    let offset = [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from);
+    let offset = header.quaternion_offset;
     let row = |axis: usize| {
         let [x, y, z] = rotation[axis];
         [x * spacing[0], y * spacing[1], z * spacing[2] * qfac, offset[axis]]
@@ -130,9 +101,9 @@ fn quaternion_affine(header: &NiftiHeader, spacing: &[f64]) -> Option<Affine> {
 }
 
 /// Milliseconds of one step along the time axis; `None` when its unit is unknown.
-fn step_ms(header: &NiftiHeader) -> Option<f64> {
-    let step = f64::from(header.pixdim[4]);
-    let unit_ms = match header.xyzt_units & 0x38 {
+fn step_ms(header: &Header) -> Option<f64> {
+    let step = header.pixdim[4];
+    let unit_ms = match header.units & 0x38 {
         8 => 1000.0,
         16 => 1.0,
         24 => 0.001,
@@ -160,6 +131,11 @@ pub fn stem(path: &Path) -> String {
 fn patient(path: &Path) -> String {
     let stem = stem(path);
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    // At the root of an archive its name is the folder's: `A0S9V9.zip!` says A0S9V9.
+    let folder = folder.map(|name| match name.strip_suffix('!') {
+        Some(archive) => archive.split('.').next().unwrap_or(archive).to_owned(),
+        None => name,
+    });
     let first = stem.split('_').next().unwrap_or(&stem);
     let is_view = ["sa", "sax", "la", "lax", "cine", "image", "img", "volume"]
         .iter()
@@ -171,12 +147,17 @@ fn patient(path: &Path) -> String {
     }
 }
 
-/// The header of a NIfTI file and the sizes it announces.
-pub(super) fn checked_header(path: &Path) -> Result<(NiftiHeader, Size), NiftiError> {
-    let owned = path.to_path_buf();
-    let header = guarded(move || NiftiHeader::from_file(&owned).map_err(|error| NiftiError::Read(error.to_string())))?;
-    let size = size(&header)?;
-    Ok((header, size))
+/// The header of a NIfTI file, packed or not.
+///
+/// # Errors
+/// [`NiftiError`].
+pub fn read_header(content: &Content) -> Result<Header, NiftiError> {
+    let start = content.start(header::HEADER_BYTES).map_err(ContentError::from)?;
+    let start = match Packing::of(&start) {
+        Some(packing) => unpack::peek(packing, content, header::HEADER_BYTES)?,
+        None => start,
+    };
+    Header::parse(&start)
 }
 
 /// The split that a folder names, as the M&Ms collection's do.
@@ -192,31 +173,37 @@ fn split(relative: &str) -> Option<String> {
 }
 
 /// The voxels must be real numbers, and all in the file where it is not compressed.
-fn check_voxels(header: &NiftiHeader, size: Size, path: &Path, bytes: u64) -> Result<(), NiftiError> {
+fn check_voxels(header: &Header, place: &Place<'_>) -> Result<(), NiftiError> {
     let bytes_per_voxel = match header.datatype {
         2 | 256 => 1,
         4 | 512 => 2,
         8 | 16 | 768 => 4,
         64 | 1024 | 1280 => 8,
-        32 | 1792 => return Err(field("datatype", "complex", "real numbers; give the magnitude")),
+        32 | 1792 | 2048 => return Err(field("datatype", "complex", "real numbers; give the magnitude")),
         128 | 2304 => return Err(field("datatype", "colour", "one number per voxel")),
         other => return Err(field("datatype", other, "integers of 8 to 64 bits, float32 or float64")),
     };
-    let data = data_of(path);
-    let is_pair = data.is_some();
-    let there = match data {
-        Some(data) => fsx::size_bytes(&data).map_err(|_| field("magic", "ni1", "an .img file of the same name"))?,
-        None => bytes,
-    };
-    if is_gzip(path) {
+    let pair = header.is_pair.then(|| image_file(place.opener, place.path)).transpose()?;
+    let data = pair.as_ref().unwrap_or(place.content);
+    if Packing::of(&data.start(4).map_err(ContentError::from)?).is_some() {
         return Ok(());
     }
-    let voxels = [size.columns, size.rows, size.slices, size.phases].map(u64::from).iter().product::<u64>();
-    let start = if is_pair { 0 } else { header.vox_offset.max(0.0) as u64 };
-    if start.saturating_add(voxels.saturating_mul(bytes_per_voxel)) > there {
-        return Err(NiftiError::Truncated { there });
+    let end = header.size.voxels().saturating_mul(bytes_per_voxel).saturating_add(header.offset);
+    if end > data.bytes() {
+        return Err(NiftiError::Truncated { there: data.bytes() });
     }
     Ok(())
+}
+
+/// The voxels of a `.hdr`: the `.img` or `.img.gz` beside it.
+///
+/// # Errors
+/// [`NiftiError::Read`] when there is none.
+pub fn image_file(opener: &Opener, path: &Path) -> Result<Content, NiftiError> {
+    let stem = stem(path);
+    let beside = ["img", "img.gz", "IMG", "IMG.GZ"].map(|ending| path.with_file_name(format!("{stem}.{ending}")));
+    let missing = || NiftiError::Read("its other half, the .img file of the same name, is missing".to_owned());
+    beside.iter().find_map(|beside| opener.open(beside).ok()).ok_or_else(missing)
 }
 
 /// With the last extension (before `.gz`) replaced, where it was `from`.
@@ -242,24 +229,39 @@ pub fn header_of(path: &Path) -> Option<PathBuf> {
     with_half(path, ".img", ".hdr")
 }
 
+/// A file and where it lies.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Opens its other half.
+    pub opener: &'a Opener,
+    /// The file.
+    pub path: &'a Path,
+    /// Its path below the source.
+    pub relative: &'a str,
+    /// Its bytes, packed as they are.
+    pub content: &'a Content,
+}
+
 /// The images of a NIfTI file.
 ///
 /// # Errors
 /// [`NiftiError`], which becomes a `rejected` row.
-pub fn read(path: &Path, relative: &str, file: usize, bytes: u64) -> Result<Vec<Image>, NiftiError> {
-    let (header, size) = checked_header(path)?;
-    check_voxels(&header, size, path, bytes)?;
-    let geometry = affine(&header, size).as_ref().and_then(VolumeGeometry::from_affine);
+pub fn read(place: &Place<'_>) -> Result<Vec<Image>, NiftiError> {
+    let Place { path, relative, content, .. } = *place;
+    let header = read_header(content)?;
+    check_voxels(&header, place)?;
+    let size = header.size;
+    let geometry = affine(&header).as_ref().and_then(VolumeGeometry::from_affine);
     let Some(geometry) = geometry else {
         return Err(field("affine", "degenerate", "perpendicular axes with positive spacings"));
     };
-    let thickness = f64::from(header.pixdim[3].abs());
+    let thickness = header.pixdim[3].abs();
     let stem = stem(path);
     let series = Arc::new(Series {
         format: Format::Nifti,
         person: Person {
             patient_id: Some(patient(path)),
-            folder: path.parent().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default(),
+            folder: relative.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned(),
             ..Person::default()
         },
         scanner: Scanner::default(),
@@ -279,7 +281,7 @@ pub fn read(path: &Path, relative: &str, file: usize, bytes: u64) -> Result<Vec<
     for phase in 0..size.phases {
         for slice in 0..size.slices {
             images.push(Image {
-                file,
+                file: 0,
                 frame: i32::try_from(phase * size.slices + slice).unwrap_or(i32::MAX),
                 instance: relative.to_owned(),
                 rows: size.rows,
@@ -331,34 +333,33 @@ mod tests {
         assert_eq!(split("test.nii.gz"), None);
     }
 
-    fn header() -> NiftiHeader {
-        NiftiHeader {
-            dim: [3, 4, 6, 3, 1, 1, 1, 1],
-            pixdim: [1.0, 2.0, 3.0, 8.0, 0.0, 0.0, 0.0, 0.0],
-            sform_code: 0,
-            qform_code: 0,
-            ..NiftiHeader::default()
+    fn header() -> Header {
+        let mut bytes = vec![0_u8; 352];
+        bytes[..4].copy_from_slice(&348_i32.to_le_bytes());
+        bytes[344..348].copy_from_slice(b"n+1\0");
+        for (axis, size) in [3_i16, 4, 6, 3, 1, 1, 1, 1].iter().enumerate() {
+            bytes[40 + 2 * axis..42 + 2 * axis].copy_from_slice(&size.to_le_bytes());
         }
+        Header { pixdim: [1.0, 2.0, 3.0, 8.0, 0.0, 0.0, 0.0, 0.0], ..Header::parse(&bytes).unwrap() }
     }
 
     /// By hand: qform with the identity rotation and offsets 10, 20, 30; qfac -1 turns the third axis round.
     #[test]
     fn the_affine_is_sform_then_qform_then_spacings() {
-        let size = Size { columns: 4, rows: 6, slices: 3, phases: 1 };
         let mut plain = header();
         // nibabel 5.4.2, Nifti1Image(zeros((4, 6, 3)), None, header with these zooms).header.get_base_affine()
         let base = [[-2.0, 0.0, 0.0, 3.0], [0.0, 3.0, 0.0, -7.5], [0.0, 0.0, 8.0, -8.0]];
-        assert_eq!(affine(&plain, size), Some(base));
-        plain.qform_code = 1;
-        (plain.quatern_x, plain.quatern_y, plain.quatern_z) = (10.0, 20.0, 30.0);
+        assert_eq!(affine(&plain), Some(base));
+        plain.form_codes = (1, 0);
+        plain.quaternion_offset = [10.0, 20.0, 30.0];
         plain.pixdim[0] = -1.0;
         let by_quaternion = [[2.0, 0.0, 0.0, 10.0], [0.0, 3.0, 0.0, 20.0], [0.0, 0.0, -8.0, 30.0]];
-        assert_eq!(affine(&plain, size), Some(by_quaternion));
-        plain.sform_code = 1;
-        (plain.srow_x, plain.srow_y, plain.srow_z) = ([1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0]);
-        assert_eq!(affine(&plain, size).unwrap()[2], [0.0, 0.0, 1.0, 3.0]);
-        plain.sform_code = 0;
-        plain.quatern_b = 2.0;
-        assert_eq!(affine(&plain, size), None, "no unit quaternion");
+        assert_eq!(affine(&plain), Some(by_quaternion));
+        plain.form_codes = (1, 1);
+        plain.sform = [[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0]];
+        assert_eq!(affine(&plain).unwrap()[2], [0.0, 0.0, 1.0, 3.0]);
+        plain.form_codes = (1, 0);
+        plain.quaternion[0] = 2.0;
+        assert_eq!(affine(&plain), None, "no unit quaternion");
     }
 }
