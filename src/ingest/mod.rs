@@ -7,6 +7,7 @@
 //! Identifiers live in [`image::Person`] and stay inside this room; what leaves it is rows of `formats::cohort`. Pixels are read by
 //! `pixels` alone, later.
 
+mod deidentify;
 mod dicom;
 mod discover;
 mod duplicates;
@@ -29,6 +30,7 @@ mod stacks;
 mod view;
 mod write;
 
+pub use deidentify::DeidentifySummary;
 pub use error::IngestError;
 pub use groups::{GROUP_KEYS, acquisition_group};
 pub use key::{read_or_create as read_or_create_key, throw_away as throw_away_key};

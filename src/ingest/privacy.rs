@@ -37,13 +37,19 @@ impl Pseudonyms {
 
     /// The pseudonym of `parts` in the domain `kind` (`subject`, `study`, `stack`): 26 lower-case base32 characters.
     pub fn of(&self, kind: &str, parts: &[&str]) -> String {
+        data_encoding::BASE32_NOPAD.encode(&self.bits(kind, parts)).to_ascii_lowercase()
+    }
+
+    /// The same as 128 bits.
+    pub fn bits(&self, kind: &str, parts: &[&str]) -> [u8; 16] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         for part in std::iter::once(&kind).chain(parts) {
             mac.update(&(part.len() as u64).to_le_bytes());
             mac.update(part.as_bytes());
         }
-        let digest = mac.finalize().into_bytes();
-        data_encoding::BASE32_NOPAD.encode(&digest[..16]).to_ascii_lowercase()
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        bits
     }
 }
 
