@@ -363,6 +363,7 @@ fn person(object: &Item, path: &Path) -> Result<Person, DicomError> {
     let sex = text(object, tags::PATIENT_SEX).filter(|sex| ["M", "F", "O"].contains(&sex.as_str()));
     Ok(Person {
         patient_id: text(object, tags::PATIENT_ID),
+        identifiers: identifiers(object),
         issuer: text(object, tags::ISSUER_OF_PATIENT_ID).unwrap_or_default(),
         study_uid: text(object, tags::STUDY_INSTANCE_UID),
         folder: path.parent().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -399,11 +400,13 @@ fn age_at_study(object: &Item) -> Option<i32> {
     (0..=150).contains(&years).then_some(years.min(90))
 }
 
+fn identifiers(object: &Item) -> Vec<String> {
+    let tags = [tags::PATIENT_NAME, tags::PATIENT_ID, tags::ACCESSION_NUMBER];
+    tags.into_iter().filter_map(|tag| text(object, tag)).collect()
+}
+
 fn scanner(object: &Item) -> Result<Scanner, DicomError> {
-    let identifiers: Vec<String> = [tags::PATIENT_NAME, tags::PATIENT_ID, tags::ACCESSION_NUMBER]
-        .into_iter()
-        .filter_map(|tag| text(object, tag))
-        .collect();
+    let identifiers = identifiers(object);
     let safe = |tag| text(object, tag).and_then(|value| allowed(&value, &identifiers));
     Ok(Scanner {
         manufacturer: safe(tags::MANUFACTURER),
