@@ -184,10 +184,10 @@ impl<'a> Cleaner<'a> {
                 let value = value.trim_matches([' ', '\0']);
                 uid::is_standard_class(value).then(|| element(tag, VR::UI, value))
             }
-            Rule::Term(terms) => {
+            Rule::Term(terms) if is_short_text || vr == VR::CS => {
                 let value = found.to_str().ok()?;
                 let term = terms.iter().find(|term| **term == value.trim()).or_else(|| terms.first())?;
-                Some(element(tag, VR::LO, *term))
+                Some(element(tag, vr, *term))
             }
             // Set for the whole file by `main`, and of no use in sequences.
             Rule::Subject | Rule::Sex | Rule::Age => None,
@@ -205,7 +205,7 @@ impl<'a> Cleaner<'a> {
             Rule::Empty if vr == VR::SQ || is_short_text => Some(empty(tag, vr)),
             Rule::Dummy if is_short_text => dummy(tag, vr),
             Rule::DummyInMultiFrame if self.is_multi_frame && vr == VR::DT => dummy(tag, vr),
-            Rule::Empty | Rule::Dummy | Rule::DummyInMultiFrame => None,
+            Rule::Term(_) | Rule::Empty | Rule::Dummy | Rule::DummyInMultiFrame => None,
         }
     }
 

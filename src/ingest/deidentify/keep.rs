@@ -67,6 +67,7 @@ pub const OPTIONS: &[(Tag, Rule)] = &[
 const TEXTS: &[(Tag, Rule)] = &[
     (tags::SOP_CLASS_UID, Rule::StandardUid),
     (tags::REFERENCED_SOP_CLASS_UID, Rule::StandardUid),
+    (tags::BODY_PART_EXAMINED, Rule::Term(&["HEART", "CHEST", "THORAX", "AORTA"])),
     (tags::POSITION_REFERENCE_INDICATOR, Rule::Empty),
     (tags::RESCALE_TYPE, Rule::Term(&["US", "HU", "OD", "normalized"])),
     (tags::MODALITY_LUT_TYPE, Rule::Term(&["US", "HU", "OD"])),
@@ -118,7 +119,6 @@ const IMAGE: &[Tag] = &[
     tags::MODALITY,
     tags::SERIES_NUMBER,
     tags::LATERALITY,
-    tags::BODY_PART_EXAMINED,
     tags::PATIENT_POSITION,
     tags::IMAGE_TYPE,
     tags::INSTANCE_NUMBER,
@@ -214,7 +214,6 @@ const TIMING: &[Tag] = &[
     tags::CARDIAC_SIGNAL_SOURCE,
     tags::CARDIAC_RR_INTERVAL_SPECIFIED,
     tags::CARDIAC_BEAT_REJECTION_TECHNIQUE,
-    tags::CARDIAC_FRAMING_TYPE,
     tags::CARDIAC_CYCLE_POSITION,
     tags::NOMINAL_PERCENTAGE_OF_CARDIAC_PHASE,
     tags::NOMINAL_CARDIAC_TRIGGER_DELAY_TIME,
