@@ -69,8 +69,11 @@ const SPELLED: &[(char, &str)] =
 ///
 /// Whole words are compared, without regard to case, accents and `ue` for `ü`. Inside words are looked for: an identifier as a
 /// whole, long numbers, and names in scripts that put no spaces between words. Words of two letters count where the identifier has
-/// no digits, as names have not (`Li`).
+/// no digits, as names have not (`Li`). Text in a character set that could not be decoded cannot be compared, and is not allowed.
 pub fn allowed(value: &str, identifiers: &[String]) -> Option<String> {
+    if value.chars().any(|letter| letter.is_control() || letter == char::REPLACEMENT_CHARACTER) {
+        return None;
+    }
     let value_forms = forms(value);
     let words: BTreeSet<&str> = value_forms.iter().flat_map(|form| tokens(form)).collect();
     let is_vendor = !words.is_empty() && words.iter().all(|word| VENDOR_WORDS.contains(word));
@@ -201,6 +204,13 @@ mod tests {
         ] {
             assert!(!holds(value, identifier), "{value} of {identifier}");
         }
+    }
+
+    #[test]
+    fn text_that_was_not_decoded_is_unknown() {
+        // ISO 2022 IR 87 read as ASCII.
+        assert_eq!(allowed("\u{1b}$B:mK1IB1!\u{1b}(B", &[]), None);
+        assert_eq!(allowed("Klinik M\u{fffd}nchen", &[]), None);
     }
 
     #[test]

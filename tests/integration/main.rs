@@ -9,6 +9,7 @@
 mod audit;
 mod audit_runs;
 mod audit_showcase;
+mod deidentify;
 mod export;
 mod house;
 mod ingest;
@@ -22,5 +23,6 @@ mod pipeline;
 mod pixels;
 mod predict;
 mod preprocess;
+mod privacy;
 mod support;
 mod train;

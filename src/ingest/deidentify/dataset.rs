@@ -209,7 +209,7 @@ impl<'a> Cleaner<'a> {
         }
     }
 
-    /// A number or a coded term, in the form that the standard gives it; free text under a number's tag is removed.
+    /// A number or a coded term, in the form that the standard gives it; what is in no such form is emptied or removed.
     fn value(&self, found: &DataElement<Item>) -> Option<DataElement<Item>> {
         let (tag, vr) = (found.header().tag, found.vr());
         let value = found.value().primitive()?;
@@ -226,12 +226,14 @@ impl<'a> Cleaner<'a> {
                     let letters = |byte: u8| byte.is_ascii_digit() || b"+-.eE".contains(&byte);
                     part.is_empty() || (part.len() <= 64 && part.bytes().all(letters) && part.parse::<f64>().is_ok())
                 };
-                parts.iter().all(is_number).then(|| DataElement::new(tag, vr, value.clone()))
+                let kept = if parts.iter().all(is_number) { value.clone() } else { PrimitiveValue::Empty };
+                Some(DataElement::new(tag, vr, kept))
             }
             VR::CS => {
                 let parts: Vec<String> = value.to_multi_str().iter().map(|part| part.trim().to_owned()).collect();
                 let kept: Vec<String> = parts.into_iter().filter(|part| self.is_term(part)).collect();
-                (!kept.is_empty()).then(|| DataElement::new(tag, vr, PrimitiveValue::Strs(kept.into())))
+                let kept = if kept.is_empty() { PrimitiveValue::Empty } else { PrimitiveValue::Strs(kept.into()) };
+                Some(DataElement::new(tag, vr, kept))
             }
             _ => None,
         }
@@ -253,9 +255,9 @@ impl<'a> Cleaner<'a> {
         let parts: Vec<String> = parts.iter().map(|part| part.trim_matches([' ', '\0']).to_owned()).collect();
         // All values or none, as ingest looks at the whole.
         let whole = parts.join("\\");
-        let is_readable = !whole.chars().any(|letter| letter.is_control() || letter == char::REPLACEMENT_CHARACTER);
-        let is_safe = is_readable && allowed(&whole, &self.identifiers).is_some();
-        (is_safe && !whole.is_empty()).then(|| DataElement::new(tag, vr, PrimitiveValue::Strs(parts.into())))
+        let is_safe = !whole.is_empty() && allowed(&whole, &self.identifiers).is_some();
+        let kept = if is_safe { PrimitiveValue::Strs(parts.into()) } else { PrimitiveValue::Empty };
+        Some(DataElement::new(tag, vr, kept))
     }
 
     fn uids(&self, found: &DataElement<Item>) -> Option<DataElement<Item>> {
