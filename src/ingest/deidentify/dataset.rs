@@ -81,7 +81,8 @@ impl<'a> Cleaner<'a> {
     pub fn new(ids: &'a Pseudonyms, subject: &'a Subject, top: &Item) -> Self {
         let tags = [tags::PATIENT_NAME, tags::PATIENT_ID, tags::ACCESSION_NUMBER];
         let identifiers = tags.into_iter().filter_map(|tag| text(top, tag)).collect();
-        let is_multi_frame = top.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).is_some();
+        let is_enhanced = text(top, tags::SOP_CLASS_UID).is_some_and(|class| uid::is_enhanced_class(&class));
+        let is_multi_frame = is_enhanced || top.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).is_some();
         Self { ids, subject, identifiers, is_multi_frame }
     }
 
@@ -157,10 +158,10 @@ impl<'a> Cleaner<'a> {
             return self.keep(rule, found, depth);
         }
         match published(tag)? {
-            Code::X | Code::XZ | Code::XD | Code::XZD | Code::XZU => None,
+            Code::X | Code::Xz | Code::Xd | Code::Xzd | Code::Xzu => None,
             Code::D => dummy(tag, vr),
-            Code::ZD if self.is_multi_frame => dummy(tag, vr),
-            Code::Z | Code::ZD => Some(empty(tag, vr)),
+            Code::Zd if self.is_multi_frame => dummy(tag, vr),
+            Code::Z | Code::Zd => Some(empty(tag, vr)),
             Code::U => self.uids(found),
         }
     }
@@ -193,7 +194,10 @@ impl<'a> Cleaner<'a> {
             Rule::Subject | Rule::Sex | Rule::Age => None,
             Rule::Serial => {
                 let serial = found.to_str().ok()?.trim().to_owned();
-                (!serial.is_empty()).then(|| element(tag, VR::LO, self.ids.of("device", &[&serial])))
+                let hidden = if serial.is_empty() { String::new() } else { self.ids.of("device", &[&serial]) };
+                // Type 1 in enhanced objects.
+                let hidden = if serial.is_empty() && self.is_multi_frame { DUMMY_TEXT.to_owned() } else { hidden };
+                Some(element(tag, VR::LO, hidden))
             }
             Rule::StackName => {
                 let name = found.to_str().ok()?.trim().to_owned();

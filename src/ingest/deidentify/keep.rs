@@ -386,13 +386,13 @@ mod tests {
         for (tag, code) in [
             (tags::ACCESSION_NUMBER, Code::Z),
             (tags::PATIENT_NAME, Code::Z),
-            (tags::PATIENT_ID, Code::ZD),
+            (tags::PATIENT_ID, Code::Zd),
             (tags::STUDY_INSTANCE_UID, Code::U),
             (tags::PATIENT_ADDRESS, Code::X),
-            (tags::ACQUISITION_DATE, Code::XZ),
-            (tags::CONTENT_DATE, Code::ZD),
-            (tags::INSTITUTION_NAME, Code::XZD),
-            (tags::REFERENCED_IMAGE_SEQUENCE, Code::XZU),
+            (tags::ACQUISITION_DATE, Code::Xz),
+            (tags::CONTENT_DATE, Code::Zd),
+            (tags::INSTITUTION_NAME, Code::Xzd),
+            (tags::REFERENCED_IMAGE_SEQUENCE, Code::Xzu),
         ] {
             assert_eq!(published(tag), Some(code), "{tag}");
         }

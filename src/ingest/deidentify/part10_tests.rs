@@ -93,10 +93,7 @@ fn every_native_syntax_is_cleaned_and_stays_what_it_is() {
         assert_eq!(text(tags::IMAGE_TYPE).as_deref(), Some("ORIGINAL\\PRIMARY"));
         assert_eq!(text(tags::STATION_NAME).as_deref(), Some("MR 1"));
         assert_eq!(text(tags::TRIGGER_TIME).as_deref(), Some("41.5"));
-        assert_eq!(
-            [tags::INSTITUTION_NAME, tags::ECHO_TIME].map(|tag| text(tag)),
-            [Some(String::new()), Some(String::new())]
-        );
+        assert_eq!([tags::INSTITUTION_NAME, tags::ECHO_TIME].map(text), [Some(String::new()), Some(String::new())]);
         // Bit 12 and above are no pixel's: 0xF123 becomes 0x123.
         assert_eq!(new.get(tags::PIXEL_DATA).unwrap().to_multi_int::<u16>().unwrap(), [0x0123, 0x0FFF], "{syntax}");
     }

@@ -26,6 +26,16 @@ pub fn is_standard_class(uid: &str) -> bool {
     CLASSES.contains(&uid)
 }
 
+/// Whether objects of this class have functional groups.
+pub fn is_enhanced_class(uid: &str) -> bool {
+    const ENHANCED: [&str; 3] = [
+        uids::ENHANCED_MR_IMAGE_STORAGE,
+        uids::ENHANCED_MR_COLOR_IMAGE_STORAGE,
+        uids::LEGACY_CONVERTED_ENHANCED_MR_IMAGE_STORAGE,
+    ];
+    ENHANCED.contains(&uid)
+}
+
 /// The new UID in place of `uid`.
 pub fn replaced(ids: &Pseudonyms, uid: &str) -> String {
     format!("2.25.{}", u128::from_be_bytes(ids.bits("uid", &[uid])))

@@ -176,7 +176,7 @@ fn files_table(rows: &[(String, &Planned<'_>)]) -> Table {
 }
 
 /// Files with frames, each with its earliest frame, by their copy's name.
-fn first_frames<'a>(scan: &'a Scan) -> BTreeMap<&'a str, (&'a StackRow, &'a FrameRow)> {
+fn first_frames(scan: &Scan) -> BTreeMap<&str, (&StackRow, &FrameRow)> {
     let stacks: BTreeMap<&str, &StackRow> = scan.stacks.iter().map(|stack| (stack.stack_id.as_str(), stack)).collect();
     let mut files: BTreeMap<&str, (&StackRow, &FrameRow)> = BTreeMap::new();
     for frame in &scan.frames {
