@@ -63,7 +63,10 @@ def check_dicom(source, copy, stack):
     old, new = pydicom.dcmread(source, force=True), pydicom.dcmread(copy)
     assert new.file_meta.TransferSyntaxUID == old.file_meta.TransferSyntaxUID
     if old.file_meta.TransferSyntaxUID.is_compressed:
-        assert new.PixelData.rstrip(b"\0") == old.PixelData.rstrip(b"\0")
+        before, after = old.PixelData.rstrip(b"\0"), new.PixelData.rstrip(b"\0")
+        # Comments within the streams are zeros now; they are short beside the image.
+        changed = [place for place, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
+        assert all(after[place] == 0 and place < 1000 for place in changed), (copy, len(changed))
     else:
         assert np.array_equal(stored(old), stored(new))
         mask = ((1 << new.BitsStored) - 1) << (new.HighBit + 1 - new.BitsStored)

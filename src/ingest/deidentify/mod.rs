@@ -10,6 +10,7 @@
 //! Geometry, timing, groups and pixels stay, so that ingest makes the same stacks of the copies. What is done to each attribute, and
 //! where this deviates from the profile: `docs/deidentification.md`.
 
+mod comments;
 mod dataset;
 mod keep;
 mod nifti;

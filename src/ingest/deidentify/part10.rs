@@ -1,6 +1,6 @@
 //! A DICOM file's bytes to those of its de-identified copy (PS3.10 7, PS3.5 7 and A.4): a new preamble and meta group, the cleaned
-//! data set, and the pixel data in their own transfer syntax, byte for byte. Only bits and bytes of native pixels that no pixel
-//! uses (retired embedded overlays, padding) are cleared, and what follows the pixel data is dropped.
+//! data set, and the pixel data in their own transfer syntax, byte for byte. Only what no pixel uses is cleared: bits and padding of
+//! native pixels (retired embedded overlays), comments in compressed ones. What follows the pixel data is dropped.
 //!
 //! Every length is held against the bytes that are there before a library reads the data set.
 
@@ -20,9 +20,9 @@ use flate2::write::DeflateEncoder;
 use super::super::outline::EXPLICIT_VR_BIG_ENDIAN;
 use super::super::pixels::FILE_BYTES_CAP;
 use super::super::privacy::Pseudonyms;
-use super::DeidentifyError;
 use super::dataset::{Cleaner, Subject};
 use super::uid;
+use super::{DeidentifyError, comments};
 
 const UNDEFINED: u32 = u32::MAX;
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
@@ -350,7 +350,9 @@ impl Pixels {
                 return Err(DeidentifyError::HiddenOverlay);
             }
             header(UNDEFINED);
+            let start = out.len();
             out.extend(value);
+            clear_comments(&mut out[start..]);
             for part in [SEQUENCE_END.group(), SEQUENCE_END.element(), 0, 0] {
                 out.extend(coding.short(part));
             }
@@ -375,6 +377,19 @@ impl Pixels {
         header(u32::try_from(used.len()).map_err(|_| DeidentifyError::Damaged)?);
         out.append(&mut used);
         Ok(())
+    }
+}
+
+/// Clears the comments of every fragment that begins a compressed stream.
+fn clear_comments(fragments: &mut [u8]) {
+    let mut at = 0_usize;
+    // Encapsulated pixel data are little endian.
+    while let Some(length) = fragments.get(at + 4..).and_then(|rest| rest.first_chunk::<4>()) {
+        let start = at + 8;
+        let end = usize::try_from(u32::from_le_bytes(*length)).ok().and_then(|length| start.checked_add(length));
+        let Some(end) = end.filter(|end| *end <= fragments.len()) else { return };
+        comments::clear(&mut fragments[start..end]);
+        at = end;
     }
 }
 
