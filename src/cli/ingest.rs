@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::failure::FailureKind;
 use crate::formats::cohort::GroupCounts;
 use crate::fsx;
-use crate::ingest::{self, IngestSummary};
+use crate::ingest::{self, DeidentifySummary, IngestSummary};
 use crate::settings::ingest::{IngestSettings, IngestWire, LabelsWire};
 
 const EXAMPLES: &str = "\
@@ -20,6 +20,7 @@ Examples:
   groupdistil ingest /export/mri /export/old --labels labels.csv --group-by vendor,site,field_strength_t --out cohort
   groupdistil ingest OpenDataset --group-by vendor,site --out mnms          the M&Ms collection: its CSV is found
   groupdistil ingest slices --config sunnybrook-ingest.toml --out cohort    pictures, explained by a pattern
+  groupdistil ingest /export --out cohort --export-deidentified copies      de-identified DICOM and NIfTI beside it
   groupdistil ingest /export --exclude '(?i)/flow/' --crosswalk ~/crosswalk.csv --out cohort
 
 labels.csv has one of patient_id, study_uid or file, and label; optionally site, vendor, sex, age_years, split; other columns
@@ -49,6 +50,9 @@ pub struct IngestArgs {
     /// Write a table that maps pseudonyms back to patients; keep it safe.
     #[arg(long, value_name = "FILE")]
     crosswalk: Option<PathBuf>,
+    /// Write de-identified copies of the images (DICOM PS3.15 basic profile, docs/deidentification.md) into this folder.
+    #[arg(long, value_name = "DIR")]
+    export_deidentified: Option<PathBuf>,
     /// Exit with 3 when a file was rejected.
     #[arg(long)]
     strict: bool,
@@ -116,6 +120,7 @@ pub(super) fn source_settings(
 fn settings(args: &IngestArgs) -> Result<IngestSettings, CliError> {
     let mut settings = source_settings(&args.about, &args.group_by, args.key.as_deref())?;
     settings.crosswalk.clone_from(&args.crosswalk);
+    settings.export_deidentified.clone_from(&args.export_deidentified);
     Ok(settings)
 }
 
@@ -166,7 +171,20 @@ fn table(summary: &IngestSummary) -> String {
     for (index, warning) in summary.groups.warnings.iter().enumerate() {
         let _ = writeln!(text, "{}warning: {warning}", if index == 0 { "\n" } else { "" });
     }
+    if let Some(copies) = &summary.deidentified {
+        text += &deidentified(copies);
+    }
     let _ = writeln!(text, "\n{}", if summary.up_to_date { "up to date" } else { "cohort written" });
+    text
+}
+
+fn deidentified(copies: &DeidentifySummary) -> String {
+    let mut text = format!("\n{:<10}{:<30}{:>8}\n", "copies", "de-identified", "files");
+    let written = copies.files.iter().map(|(format, count)| ("written", format, count));
+    let missing = copies.not_exported.iter().map(|(reason, count)| ("none", reason, count));
+    for (outcome, what, count) in written.chain(missing) {
+        let _ = writeln!(text, "{outcome:<10}{what:<30}{count:>8}");
+    }
     text
 }
 

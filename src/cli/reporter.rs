@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 use super::{Global, ProgressMode};
 use crate::context::Observer;
@@ -91,12 +93,13 @@ pub fn start_logging(global: &Global) {
         (false, 1) => tracing::Level::INFO,
         (false, _) => tracing::Level::DEBUG,
     };
-    // A second start (tests) finds the first one's subscriber in place.
-    let _ = tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_max_level(level)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
-        .without_time()
-        .try_init();
+        .without_time();
+    // The DICOM library's own remarks come per element and may quote it; what matters of them is in our errors.
+    let filter = Targets::new().with_default(level).with_target("dicom_", LevelFilter::OFF);
+    // A second start (tests) finds the first one's subscriber in place.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
 }

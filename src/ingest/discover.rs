@@ -38,14 +38,16 @@ pub fn identity(path: &Path) -> Option<Identity> {
     path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Walks the sources but not the folder `without`; a file that two names or sources share is found once.
+/// Walks the sources but not the folders `without`; a file that two names or sources share is found once.
 ///
 /// # Errors
 /// [`IngestError::Source`] when a source does not exist, [`IngestError::Empty`] when none holds a file.
-pub fn discover(sources: &[PathBuf], without: Option<&Path>) -> Result<Vec<Found>, IngestError> {
-    let without = without.and_then(identity);
-    let is_wanted =
-        |entry: &DirEntry| without.is_none() || !entry.file_type().is_dir() || identity(entry.path()) != without;
+pub fn discover(sources: &[PathBuf], without: &[&Path]) -> Result<Vec<Found>, IngestError> {
+    let without: Vec<Identity> = without.iter().filter_map(|folder| identity(folder)).collect();
+    let is_wanted = |entry: &DirEntry| {
+        let is_left_out = |identity: Identity| without.contains(&identity);
+        without.is_empty() || !entry.file_type().is_dir() || !identity(entry.path()).is_some_and(is_left_out)
+    };
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for (index, source) in sources.iter().enumerate() {
@@ -126,14 +128,14 @@ mod tests {
         fsx::write_atomic(&inner.join("scan"), b"x").unwrap();
         std::os::unix::fs::symlink(folder.path(), inner.join("back")).unwrap();
         std::os::unix::fs::symlink(inner.join("scan"), folder.path().join("again")).unwrap();
-        let found = discover(&[folder.path().to_path_buf()], None).unwrap();
+        let found = discover(&[folder.path().to_path_buf()], &[]).unwrap();
         assert_eq!(found.len(), 1);
     }
 
     #[test]
     fn an_empty_folder_and_a_missing_one_are_errors() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(discover(&[folder.path().to_path_buf()], None), Err(IngestError::Empty { .. })));
-        assert!(matches!(discover(&[folder.path().join("no")], None), Err(IngestError::Source { .. })));
+        assert!(matches!(discover(&[folder.path().to_path_buf()], &[]), Err(IngestError::Empty { .. })));
+        assert!(matches!(discover(&[folder.path().join("no")], &[]), Err(IngestError::Source { .. })));
     }
 }

@@ -38,6 +38,8 @@ pub struct Person {
     pub study_uid: Option<String>,
     /// Folder of the file, the last resort.
     pub folder: String,
+    /// PatientName, PatientID and AccessionNumber: no text that leaves ingest may hold a token of them.
+    pub identifiers: Vec<String>,
     /// PatientBirthDate.
     pub birth_date: Option<String>,
     /// `M`, `F` or `O`.

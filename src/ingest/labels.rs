@@ -39,6 +39,8 @@ pub struct LabelRow {
     pub values: BTreeMap<String, String>,
     /// Columns without a meaning of their own.
     pub attributes: BTreeMap<String, String>,
+    /// Names, numbers and the like in columns that are left out: what the other columns must not hold.
+    pub identifiers: Vec<String>,
 }
 
 impl LabelRow {
@@ -135,7 +137,11 @@ fn row(headers: &[String], cells: &[String], settings: &LabelsSettings, place: (
         }
         let mapped = settings.columns.iter().find(|(_, wanted)| *wanted == header).map(|(name, _)| name.as_str());
         // A header of our own name gives way to the column that is mapped to it.
-        if (mapped.is_none() && settings.columns.contains_key(header)) || (mapped.is_none() && identifies(header)) {
+        if mapped.is_none() && identifies(header) {
+            found.identifiers.push(cell.clone());
+            continue;
+        }
+        if mapped.is_none() && settings.columns.contains_key(header) {
             continue;
         }
         let name = mapped.unwrap_or(header);
@@ -183,6 +189,11 @@ impl<'a> Matches<'a> {
     pub fn attributes(&self) -> BTreeMap<String, String> {
         let pairs = self.rows.iter().rev().flat_map(|(_, row)| &row.attributes);
         pairs.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// What the tables' left-out columns say of the person.
+    pub fn identifiers(&self) -> impl Iterator<Item = &'a String> {
+        self.rows.iter().flat_map(|(_, row)| &row.identifiers)
     }
 
     /// Two rows, equally near, that give different labels.

@@ -8,6 +8,7 @@
 //! `pixels` alone, later.
 
 mod content;
+mod deidentify;
 mod dicom;
 mod discover;
 mod duplicates;
@@ -30,6 +31,7 @@ mod view;
 mod write;
 
 pub use content::Opener;
+pub use deidentify::DeidentifySummary;
 pub use error::IngestError;
 pub use groups::{GROUP_KEYS, acquisition_group};
 pub use key::{read_or_create as read_or_create_key, throw_away as throw_away_key};

@@ -28,13 +28,16 @@ pub struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// A column of the label tables, unless it holds a token of the patient's id.
+    /// A column of the label tables, unless it holds a token of the patient's identifiers.
     fn told(&self, name: &str) -> Option<String> {
         self.safe(self.matches.get(name)?)
     }
 
     fn safe(&self, value: &str) -> Option<String> {
-        allowed(value, self.series.person.patient_id.as_slice())
+        let person = &self.series.person;
+        let told = self.matches.identifiers().cloned();
+        let known: Vec<String> = person.identifiers.iter().chain(&person.patient_id).cloned().chain(told).collect();
+        allowed(value, &known)
     }
 
     /// Label tables, then `site_map`, then InstitutionName.

@@ -75,7 +75,7 @@ pub fn scan(
 ) -> Result<Scan, IngestError> {
     let sources = absolute(sources)?;
     context.observer.begin("finding files", None);
-    let found = discover(&sources, None);
+    let found = discover(&sources, &[]);
     context.observer.end();
     let found = found?;
     scan_found(settings, &sources, &found, &Pseudonyms::new(key.to_vec()), context)

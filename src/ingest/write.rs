@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::deidentify::{DeidentifySummary, Export};
 use super::discover::{Found, discover};
 use super::privacy::Pseudonyms;
 use super::scan::{CrosswalkRow, Scan, absolute, scan_found};
@@ -41,6 +42,9 @@ pub struct IngestSummary {
     pub groups: GroupsJson,
     /// Of the stack and frame rows.
     pub content_hash: String,
+    /// The de-identified copies, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deidentified: Option<DeidentifySummary>,
 }
 
 impl IngestSummary {
@@ -65,38 +69,46 @@ pub fn ingest(
     let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu").with_private_paths(sources);
     let sources = absolute(sources)?;
     let ids = Pseudonyms::new(key::read_or_create(settings.key.as_deref())?);
-    // A cohort that lies below a source is not part of it.
+    let copies = settings.export_deidentified.as_deref();
+    // What was made here and lies below a source is not part of it.
+    let made: Vec<&Path> = [Some(out), copies].into_iter().flatten().collect();
     context.observer.begin("finding files", None);
-    let found = discover(&sources, Some(out));
+    let found = discover(&sources, &made);
     context.observer.end();
     let found = found?;
     let inputs = inputs(settings, &found, &ids)?;
     let opened = OutDir::open(out, COHORT_JSON, &inputs, force)?;
     fsx::make_private(out)?;
-    let scan = || scan_found(settings, &sources, &found, &ids, context);
+    let threads = context.pool.current_num_threads();
+    let export = copies.map(|copies| Export::open(copies, force, &inputs, threads)).transpose()?;
     let folder = match opened {
-        Opened::UpToDate => {
-            if let Some(crosswalk) = &settings.crosswalk {
-                write_crosswalk(crosswalk, &scan()?.crosswalk)?;
-            }
-            return read_summary(out);
-        }
-        Opened::Work(folder) => folder,
+        Opened::UpToDate => None,
+        Opened::Work(folder) => Some(folder),
     };
-    let scan = match scan() {
+    if folder.is_none() && settings.crosswalk.is_none() && !matches!(export, Some(Export::Work(..))) {
+        let deidentified = if let Some(Export::UpToDate(summary)) = export { Some(summary) } else { None };
+        return Ok(IngestSummary { deidentified, ..read_summary(out)? });
+    }
+    let scan = match scan_found(settings, &sources, &found, &ids, context) {
         Ok(scan) if !context.interrupt.is_set() => scan,
         Ok(_) | Err(IngestError::Interrupted) => return Err(IngestError::Interrupted),
         // Nothing was written: the same --out is free for the next attempt, with mended labels for example.
         Err(error) => {
-            folder.abandon()?;
+            folder.map_or(Ok(()), OutDir::abandon)?;
+            export.map_or(Ok(()), Export::abandon)?;
             return Err(error);
         }
     };
-    write(settings, &scan, folder, provenance)?;
+    let up_to_date = folder.is_none();
+    if let Some(folder) = folder {
+        write(settings, &scan, folder, provenance)?;
+    }
     if let Some(crosswalk) = &settings.crosswalk {
         write_crosswalk(crosswalk, &scan.crosswalk)?;
     }
-    Ok(IngestSummary { up_to_date: false, counts: scan.counts, groups: scan.groups, content_hash: scan.content_hash })
+    let deidentified = export.map(|export| export.write(&scan, &ids, context)).transpose()?;
+    let Scan { counts, groups, content_hash, .. } = scan;
+    Ok(IngestSummary { up_to_date, counts, groups, content_hash, deidentified })
 }
 
 /// What the cohort is made from, as one hash: settings, key, label tables, and the files by path, size and time of change.
@@ -156,7 +168,8 @@ fn read_summary(out: &Path) -> Result<IngestSummary, IngestError> {
     let cohort: CohortJson = serde_json::from_str(&cohort).map_err(wrong(COHORT_JSON))?;
     let groups = fsx::read_text(&out.join(GROUPS_JSON), JSON_CAP_BYTES)?;
     let groups: GroupsJson = serde_json::from_str(&groups).map_err(wrong(GROUPS_JSON))?;
-    Ok(IngestSummary { up_to_date: true, counts: cohort.counts, groups, content_hash: cohort.content_hash })
+    let CohortJson { counts, content_hash, .. } = cohort;
+    Ok(IngestSummary { up_to_date: true, counts, groups, content_hash, deidentified: None })
 }
 
 /// Writes the map from pseudonyms to ids, readable by its owner alone; only an older crosswalk is replaced.

@@ -119,6 +119,8 @@ pub struct IngestSettings {
     pub key: Option<PathBuf>,
     /// Where to write the map from pseudonyms back to ids, if asked for.
     pub crosswalk: Option<PathBuf>,
+    /// Where to write de-identified copies of the images, if asked for.
+    pub export_deidentified: Option<PathBuf>,
     /// What they were made from, without paths: part of cohort.json and of the fingerprint.
     pub wire: IngestWire,
 }
@@ -171,6 +173,7 @@ impl IngestSettings {
             site_map,
             key: key.map(|key| base.join(key)),
             crosswalk: None,
+            export_deidentified: None,
             wire: without_paths(wire),
         })
     }

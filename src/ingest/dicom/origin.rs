@@ -12,6 +12,7 @@ pub fn person(object: &Item, folder: &str) -> Person {
     let sex = object.text(tags::PATIENT_SEX).filter(|sex| ["M", "F", "O"].contains(&sex.as_str()));
     Person {
         patient_id: object.text(tags::PATIENT_ID),
+        identifiers: identifiers(object),
         issuer: object.text(tags::ISSUER_OF_PATIENT_ID).unwrap_or_default(),
         study_uid: object.text(tags::STUDY_INSTANCE_UID),
         folder: folder.to_owned(),
@@ -48,15 +49,18 @@ fn age_at_study(object: &Item) -> Option<i32> {
     (0..=150).contains(&years).then_some(years.min(90))
 }
 
+/// What must not be in any text that leaves ingest.
+fn identifiers(object: &Item) -> Vec<String> {
+    let tags = [tags::PATIENT_NAME, tags::PATIENT_ID, tags::ACCESSION_NUMBER];
+    tags.into_iter().filter_map(|tag| object.text(tag)).collect()
+}
+
 /// The scanner, by the allow-list of the design.
 ///
 /// # Errors
 /// [`DicomError::Attribute`] for a malformed field strength.
 pub fn scanner(object: &Item) -> Result<Scanner, DicomError> {
-    let identifiers: Vec<String> = [tags::PATIENT_NAME, tags::PATIENT_ID, tags::ACCESSION_NUMBER]
-        .into_iter()
-        .filter_map(|tag| object.text(tag))
-        .collect();
+    let identifiers = identifiers(object);
     let safe = |tag| object.text(tag).and_then(|value| allowed(&value, &identifiers));
     Ok(Scanner {
         manufacturer: safe(tags::MANUFACTURER),
