@@ -77,6 +77,12 @@ def same(decoded, pixels, name):
         raise AssertionError(f"{name}: its own decoder gives other pixels")
 
 
+def patched_byte(stream, mark, offset, value):
+    """The stream with the byte `offset` behind the start of the first `mark` changed."""
+    at = bytes(stream).index(mark) + offset
+    return bytes(stream[:at]) + bytes([value]) + bytes(stream[at + 1 :])
+
+
 def raw(values):
     """Signed numbers as the codes that JPEG and JPEG-LS know."""
     return values.view(f"u{values.dtype.itemsize}")
@@ -113,6 +119,9 @@ def lossy_jpeg(streams):
             stream = imagecodecs.jpeg8_encode(pixels, level=92, bitspersample=12, optimize=optimize)
             decoded = imagecodecs.jpeg8_decode(stream)
             streams.add(f"extended 12 bit {rows}x{columns} {optimize}", EXTENDED, stream, decoded, bits=12, tolerance=1)
+            # As in NEMA's samples of 12-bit scans: the end of the coefficients is said to be 0.
+            patched = patched_byte(stream, b"\xff\xda", 8, 0)
+            streams.add(f"extended 12 bit {rows}x{columns}, spectral end 0", EXTENDED, patched, decoded, bits=12, tolerance=1)
             again = libjpeg.decode(bytes(stream)).reshape(pixels.shape)
             # The two libraries differ by up to 2 of 4095 themselves.
             streams.add(f"extended 12 bit {rows}x{columns}, libjpeg", EXTENDED, stream, again, bits=12, tolerance=2)
@@ -194,12 +203,6 @@ def jpeg_ls_streams(streams):
         if np.abs(decoded.astype(int) - pixels.astype(int)).max() > near:
             raise AssertionError(f"{name}: its decoder does not know it")
         streams.add(name, JLS_NEAR if near else JLS, stream, decoded.astype(pixels.dtype), bits=bits)
-
-
-def patched_style(stream, mark, offset, value):
-    """A byte of a marker segment changed."""
-    at = bytes(stream).index(mark) + offset
-    return bytes(stream[:at]) + bytes([value]) + bytes(stream[at + 1 :])
 
 
 def jpeg_2000(streams):

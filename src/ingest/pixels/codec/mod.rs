@@ -5,6 +5,7 @@
 //! memory is taken, every length is checked, work is bounded by pixels plus stream bytes, and a cut-off stream is an error, never a guess.
 
 mod bits;
+mod codestream;
 mod error;
 mod jpeg;
 mod jpeg2000;
@@ -149,3 +150,6 @@ pub fn decode(codec: Codec, stream: &[u8], shape: &FrameShape) -> Result<Vec<u8>
         Codec::Jpeg2000 | Codec::HighThroughputJpeg2000 => jpeg2000::decode(stream, shape),
     }
 }
+
+#[cfg(test)]
+mod tests;

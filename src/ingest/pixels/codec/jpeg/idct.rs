@@ -90,8 +90,10 @@ mod tests {
             coefficients.copy_from_slice(&values);
             let precision = if high { 12 } else { 8 };
             for (ours, exact) in inverse(&coefficients, precision).into_iter().zip(defined(&coefficients, precision)) {
-                // Half a grey level is rounding, the rest the fixed point.
-                proptest::prop_assert!((f64::from(ours) - exact).abs() <= 0.6, "{ours} {exact}");
+                // Half a grey level is rounding; the eight values of a line come to the second pass with half a unit of the bits
+                // kept, and leave it divided by sqrt(8).
+                let bound = 0.5 + 8.0 / 8_f64.sqrt() * if high { 0.25 } else { 0.125 };
+                proptest::prop_assert!((f64::from(ours) - exact).abs() <= bound, "{ours} {exact}");
             }
         }
     }
