@@ -8,7 +8,7 @@ use crate::support::project;
 const GROUND: [&str; 4] = ["context", "failure", "fsx", "outdir"];
 
 /// Room -> rooms it may import besides the ground floor and itself. `cli` may import all, `pipeline` all but `cli`.
-const IMPORTS: [(&str, &[&str]); 19] = [
+const IMPORTS: [(&str, &[&str]); 20] = [
     ("fsx", &[]),
     ("outdir", &[]),
     ("formats", &["geometry"]),
@@ -21,6 +21,7 @@ const IMPORTS: [(&str, &[&str]); 19] = [
     ("dataset", &["settings", "formats"]),
     ("preprocess", &["ingest", "dataset", "settings", "formats", "geometry"]),
     ("audit", &["metrics", "settings", "formats", "page"]),
+    ("sheet", &["geometry", "page"]),
     ("torch", &["settings", "formats"]),
     ("objective", &["torch", "settings", "formats"]),
     ("model", &["torch", "settings", "formats"]),
