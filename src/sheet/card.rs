@@ -49,6 +49,11 @@ pub struct Card {
     pub is_doubtful: bool,
 }
 
+/// Names of groups are long and have no spaces.
+fn breakable(text: &str) -> Markup {
+    html! { @for part in text.split_inclusive(';') { (part) wbr; } }
+}
+
 fn box_of(size: Size) -> String {
     format!("width:{}px;height:{}px", size.columns, size.rows)
 }
@@ -66,7 +71,7 @@ impl Card {
                 p.pills { @for pill in &self.pills { span class={ "pill " (pill.kind) } { (pill.text) } " " } }
                 dl { @for (name, value) in &self.facts {
                     dt { (name) }
-                    @match value { Some(value) => dd { (value) }, None => dd.unknown { "unknown" } }
+                    @match value { Some(value) => dd { (breakable(value)) }, None => dd.unknown { "unknown" } }
                 } }
             }
         }

@@ -77,7 +77,8 @@ fn legend() -> Markup {
         details.legend-box {
             summary { "How to read a picture" }
             p { "Each picture is the stack's middle slice as it is stored, with the true aspect of its pixels. Below it are the first, the middle and the
-                last slice at the first phase. Black and white are the 1st and the 99.5th percentile of what is shown; colours are as they are." }
+                last slice at the first phase. Black and white are the 1st and the 98th percentile of what is shown of the stack (without its lowest value, the
+                padding); colours are as they are." }
             p { "Letters say where an edge looks to in the patient: " b { "R" } " right, " b { "L" } " left, " b { "A" } " front (anterior), " b { "P" } " back (posterior), "
                 b { "H" } " head, " b { "F" } " feet; every direction within 70 degrees, the nearest first. They come from the geometry in the
                 file: where they contradict what you see, the geometry is wrong. A picture without letters has no geometry." }

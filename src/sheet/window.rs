@@ -5,7 +5,7 @@ use super::reduce::Frame;
 
 /// Percentiles that become black and white.
 const BLACK: f64 = 0.01;
-const WHITE: f64 = 0.995;
+const WHITE: f64 = 0.98;
 
 /// A range of values that is shown from black to white.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,13 +26,16 @@ impl Window {
         if values.is_empty() {
             return Self { low: 0.0, high: 255.0 };
         }
-        let (low, high) = (percentile(&mut values, BLACK), percentile(&mut values, WHITE));
-        if low < high {
-            return Self { low, high };
-        }
-        // Nearly all are equal: what is left must still be seen.
         let all = |start: f32, pick: fn(f32, f32) -> f32| values.iter().copied().fold(start, pick);
-        Self { low: all(f32::INFINITY, f32::min), high: all(f32::NEG_INFINITY, f32::max) }
+        let range = Self { low: all(f32::INFINITY, f32::min), high: all(f32::NEG_INFINITY, f32::max) };
+        // Padding around the image is the lowest value of all, however far below the tissue.
+        values.retain(|value| *value > range.low);
+        if values.is_empty() {
+            return range;
+        }
+        let (low, high) = (percentile(&mut values, BLACK), percentile(&mut values, WHITE));
+        // Nearly all are equal: what is left must still be seen.
+        if low < high { Self { low, high } } else { range }
     }
 
     /// Whether all pixels are equal: nothing can be seen.
@@ -63,16 +66,26 @@ mod tests {
 
     use super::*;
 
-    /// By hand: of 0..=1000 the percentiles 1 and 99.5 are 10 and 995; 502.5 is the middle: 127.5 rounds to 128.
+    /// By hand: of 1..=1000 (0 is the lowest) the percentiles 1 and 98 are 10 and 980; 495 is the middle: 127.5 rounds to 128.
     #[test]
     fn grey_levels_run_between_robust_percentiles() {
         let ramp = Frame::Grey(Array2::from_shape_fn((7, 143), |(row, column)| (row * 143 + column) as f32));
         let window = Window::robust([ramp].iter());
-        assert_eq!(window, Window { low: 10.0, high: 995.0 });
+        assert_eq!(window, Window { low: 10.0, high: 980.0 });
         assert_eq!(
-            [-5.0, 10.0, 502.5, 995.0, 1e30, f32::NAN].map(|value| window.grey(value)),
+            [-5.0, 10.0, 495.0, 980.0, 1e30, f32::NAN].map(|value| window.grey(value)),
             [0, 0, 128, 255, 255, 0]
         );
+    }
+
+    /// By hand: a border of zeros on a quarter of the image; tissue from 2000 on, its 1st percentile 2007 of 750 values.
+    #[test]
+    fn padding_far_below_the_tissue_does_not_decide() {
+        let padded =
+            |(row, column): (usize, usize)| if row < 5 { 0.0 } else { 2000.0 + ((row - 5) * 50 + column) as f32 };
+        let window = Window::robust([Frame::Grey(Array2::from_shape_fn((20, 50), padded))].iter());
+        assert_eq!(window, Window { low: 2007.0, high: 2734.0 });
+        assert_eq!(window.grey(0.0), 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `inspect --html`: the page. What is on it is what the table shows, with pictures; no path, no id, no name.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use maud::{Markup, html};
@@ -87,8 +88,9 @@ fn render(shown: &Shown<'_>, context: Context<'_>) -> Result<String, CliError> {
     if shortened > 0 {
         notes.push(format!("{shortened} cines with many phases show every second, third, ... of them."));
     }
-    let several =
-        |line: &Line| inspection.stacks.iter().any(|other| other.subject == line.subject && other.study != line.study);
+    let studies: BTreeSet<(usize, Option<usize>)> =
+        inspection.stacks.iter().map(|line| (line.subject, line.study)).collect();
+    let several = |line: &Line| studies.range((line.subject, None)..(line.subject + 1, None)).nth(1).is_some();
     let cards: Vec<Card> =
         lines.iter().zip(pictures).map(|(line, picture)| card(line, stack(line), picture, several(line))).collect();
     let counts = &inspection.counts;
@@ -114,8 +116,9 @@ fn chosen<'a>(lines: &[&'a Line], most: usize) -> Vec<&'a Line> {
 }
 
 /// Views in words.
-fn view_name(view: &str) -> &str {
-    match view {
+fn view_name(line: &Line) -> &str {
+    match line.view.as_str() {
+        "other" if line.source_format == "image" => "picture",
         "sax" => "short axis",
         "2ch" => "2-chamber",
         "3ch" => "3-chamber",
@@ -126,10 +129,8 @@ fn view_name(view: &str) -> &str {
 }
 
 fn card(line: &Line, stack: &StackRow, shown: sheet::Shown, name_study: bool) -> Card {
-    let mut pills = vec![
-        Pill { kind: "plain", text: view_name(&line.view).to_owned() },
-        Pill { kind: "plain", text: line.kind.clone() },
-    ];
+    let mut pills =
+        vec![Pill { kind: "plain", text: view_name(line).to_owned() }, Pill { kind: "plain", text: line.kind.clone() }];
     let mut doubts = Vec::new();
     match (line.complete, line.positions_incomplete) {
         (true, _) => pills.push(Pill { kind: "good", text: "complete".to_owned() }),
@@ -158,7 +159,7 @@ fn card(line: &Line, stack: &StackRow, shown: sheet::Shown, name_study: bool) ->
             .filter(|_| slices > 1)
             .map(|(row, column)| sheet::towards(crate::geometry::cross(row, column))),
         slices,
-        view: view_name(&line.view).to_owned(),
+        view: view_name(line).to_owned(),
         site: line.site.clone().unwrap_or_else(|| "unknown".to_owned()),
         pills,
         facts: facts(line, stack),
@@ -174,7 +175,8 @@ fn facts(line: &Line, stack: &StackRow) -> Vec<(&'static str, Option<String>)> {
         ("Rows x columns", Some(format!("{} x {}", line.rows, line.columns))),
         ("Pixel", spacing.map(|(row, column)| format!("{} x {} mm", mm(row), mm(column)))),
     ];
-    if line.slices > 1 {
+    // Pictures have an order and no distance.
+    if line.slices > 1 && stack.axes.is_some() {
         facts.push(("Slice distance", stack.slice_spacing_mm.map(|spacing| format!("{} mm", mm(spacing)))));
     }
     facts.extend([
@@ -204,7 +206,10 @@ fn lead(inspection: &Inspection) -> Markup {
             (html! { "Files" }, html! { (counts.files) }, html! { (files) }),
         ]))
         @if !inspection.warnings.is_empty() {
-            div.verdict.doubt { ul.limits { @for warning in &inspection.warnings { li { (warning) } } } }
+            div.verdict.doubt {
+                h3 { "What to look at" }
+                ul.limits { @for warning in &inspection.warnings { li { (with_code(warning)) } } }
+            }
         }
     }
 }
@@ -278,7 +283,7 @@ fn table(caption: &str, header: &[(&str, Align)], rows: Vec<TableRow>) -> Markup
 }
 
 /// Text with `code` in it.
-fn with_code(text: &'static str) -> Markup {
+fn with_code(text: &str) -> Markup {
     html! { @for (index, part) in text.split('`').enumerate() {
         @if index % 2 == 1 { code { (part) } } @else { (part) }
     } }
