@@ -21,6 +21,9 @@ pub(super) struct Job<'a> {
     pub(super) is_animated: bool,
 }
 
+/// (slice, phase), 0-based.
+type Place = (usize, usize);
+
 type Read<'a> = dyn Fn(&Path, &[i32]) -> Result<Vec<Channels>, PixelsError> + Sync + 'a;
 
 /// The pictures of the jobs, in their order; `None` when interrupted.
@@ -70,10 +73,10 @@ fn sketch(stack: &StackRow, frames: &[&FrameRow], wanted: &Wanted, read: &Read<'
     let spacing_mm = stack.pixel_spacing_row_mm.zip(stack.pixel_spacing_column_mm);
     let large = sheet::fit(rows, columns, spacing_mm, THUMBNAIL_PIXELS);
     let small = sheet::fit(rows, columns, spacing_mm, SLICE_PIXELS);
-    let in_cine: BTreeSet<(usize, usize)> = wanted.phases.iter().map(|phase| (wanted.middle, *phase)).collect();
-    let in_strip: BTreeSet<(usize, usize)> = wanted.slices.iter().map(|slice| (*slice, 0)).collect();
+    let in_cine: BTreeSet<Place> = wanted.phases.iter().map(|phase| (wanted.middle, *phase)).collect();
+    let in_strip: BTreeSet<Place> = wanted.slices.iter().map(|slice| (*slice, 0)).collect();
     let place = |frame: &FrameRow| Some((usize::try_from(frame.slice).ok()?, usize::try_from(frame.phase).ok()?));
-    let mut by_path: BTreeMap<&str, Vec<((usize, usize), i32)>> = BTreeMap::new();
+    let mut by_path: BTreeMap<&str, Vec<(Place, i32)>> = BTreeMap::new();
     for frame in frames {
         if let Some(place) = place(frame).filter(|place| in_cine.contains(place) || in_strip.contains(place)) {
             by_path.entry(&frame.path).or_default().push((place, frame.frame));
