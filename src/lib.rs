@@ -16,7 +16,7 @@
 //!
 //! Imports point downward only (`tests/house.rs` holds this):
 //! `main -> cli -> pipeline -> {predict, compare, export, train} -> {model, objective, dataset} -> torch -> {settings, formats}`
-//! and `{audit, preprocess, ingest, metrics, phantom} -> {settings, formats, geometry}`; all may use the ground floor
+//! and `{audit, preprocess, ingest, metrics, phantom, sheet} -> {settings, formats, geometry, page}`; all may use the ground floor
 //! (`fsx`, `outdir`, `context`, `failure`).
 
 pub mod context;
@@ -26,6 +26,7 @@ pub mod outdir;
 
 pub mod formats;
 pub mod geometry;
+pub mod page;
 pub mod settings;
 
 pub mod audit;
@@ -33,6 +34,7 @@ pub mod ingest;
 pub mod metrics;
 pub mod phantom;
 pub mod preprocess;
+pub mod sheet;
 
 pub mod dataset;
 pub mod objective;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::export::this_program;
 use super::failure::CliError;
@@ -17,30 +18,10 @@ use crate::settings::pipeline::{Assignment, PipelineSettings};
 /// No pipeline file is larger than this.
 const PIPELINE_CAP_BYTES: u64 = 1 << 20;
 
-/// A stage to start again from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum StageArg {
-    Phantom,
-    Ingest,
-    Preprocess,
-    Teacher,
-    Students,
-    Export,
-    Audit,
-}
-
-impl From<StageArg> for Stage {
-    fn from(argument: StageArg) -> Self {
-        match argument {
-            StageArg::Phantom => Self::Phantom,
-            StageArg::Ingest => Self::Ingest,
-            StageArg::Preprocess => Self::Preprocess,
-            StageArg::Teacher => Self::Teacher,
-            StageArg::Students => Self::Students,
-            StageArg::Export => Self::Export,
-            StageArg::Audit => Self::Audit,
-        }
-    }
+/// Stages by the names that the pipeline gives them.
+fn stages() -> impl TypedValueParser<Value = Stage> {
+    let find = |name: String| Stage::ALL.into_iter().find(|stage| stage.name() == name).ok_or("no stage of a pipeline");
+    PossibleValuesParser::new(Stage::ALL.map(Stage::name)).try_map(find)
 }
 
 /// Arguments of `groupdistil run`.
@@ -67,8 +48,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     source: Vec<PathBuf>,
     /// Do this stage and all after it anew, even where they are up to date.
-    #[arg(long, value_enum, value_name = "STAGE")]
-    from: Option<StageArg>,
+    #[arg(long, value_parser = stages(), value_name = "STAGE")]
+    from: Option<Stage>,
 }
 
 /// Arguments of `groupdistil demo`.
@@ -103,7 +84,7 @@ pub fn run(args: &RunArgs, global: &Global, context: Context<'_>) -> Result<(), 
         .map_err(|error| CliError::new(FailureKind::Usage, format!("`{}`: {}", path.display(), chain(&error))))?;
     let default = || Path::new("out").join(path.file_stem().unwrap_or_default());
     let out = out.clone().unwrap_or_else(default);
-    finish(&settings, &out, from.map(Stage::from), global, context)
+    finish(&settings, &out, *from, global, context)
 }
 
 /// Runs the embedded demo pipeline.

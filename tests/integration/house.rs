@@ -8,18 +8,20 @@ use crate::support::project;
 const GROUND: [&str; 4] = ["context", "failure", "fsx", "outdir"];
 
 /// Room -> rooms it may import besides the ground floor and itself. `cli` may import all, `pipeline` all but `cli`.
-const IMPORTS: [(&str, &[&str]); 18] = [
+const IMPORTS: [(&str, &[&str]); 20] = [
     ("fsx", &[]),
     ("outdir", &[]),
     ("formats", &["geometry"]),
     ("geometry", &[]),
+    ("page", &[]),
     ("settings", &["formats", "geometry"]),
     ("metrics", &["settings", "formats"]),
     ("phantom", &["settings", "formats", "geometry"]),
     ("ingest", &["settings", "formats", "geometry"]),
     ("dataset", &["settings", "formats"]),
     ("preprocess", &["ingest", "dataset", "settings", "formats", "geometry"]),
-    ("audit", &["metrics", "settings", "formats"]),
+    ("audit", &["metrics", "settings", "formats", "page"]),
+    ("sheet", &["geometry", "page"]),
     ("torch", &["settings", "formats"]),
     ("objective", &["torch", "settings", "formats"]),
     ("model", &["torch", "settings", "formats"]),

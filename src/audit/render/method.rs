@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::page::{Align, DataTable, TableRow, text};
 use super::shown::{confidence, method, plain};
 use crate::audit::report::{AuditReport, Method, ModelReport, SourceKind};
+use crate::page::{Align, DataTable, TableRow, text};
 
 /// Definitions, with the settings of this report.
 pub(super) fn method_section(report: &AuditReport) -> Markup {

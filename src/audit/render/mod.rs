@@ -1,10 +1,9 @@
-//! `audit.html` from the numbers of a report; nothing is computed here. [`page`] is the shell that other pages can use.
+//! `audit.html` from the numbers of a report; nothing is computed here. [`crate::page`] is the shell.
 
 mod charts;
 mod forest;
 mod method;
 mod models;
-pub mod page;
 mod shown;
 mod tables;
 mod verdict;
@@ -13,7 +12,7 @@ use maud::{Markup, html};
 
 use super::report::AuditReport;
 use crate::formats::dataset::Split;
-use page::{Page, Section, shell};
+use crate::page::{Page, Section, shell};
 
 /// The page.
 pub fn html(report: &AuditReport) -> String {
@@ -24,6 +23,8 @@ pub fn html(report: &AuditReport) -> String {
         subtitle: &subtitle(report),
         lead: verdict::lead(report),
         sections: sections(report),
+        style: "",
+        script: None,
         footer: html! {
             p { "groupdistil " (report.groupdistil_version) ", report format " code { (report.schema) } ". A research tool's report; no medical device." }
         },

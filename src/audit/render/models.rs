@@ -4,11 +4,11 @@ use maud::{Markup, html};
 
 use super::charts::{LineChart, Series};
 use super::forest::{Forest, ForestRow, Mark, Scale, legend};
-use super::page::{Align, DataTable, TableRow, pill, text};
 use super::shown::{Style, cell_name, counted, estimate, group_name, parameters, percent, points, sentence};
 use super::tables::{has_images, main_breakdowns};
 use crate::audit::facet::Facet;
 use crate::audit::report::{AuditReport, Breakdown, Estimate, Evidence, GroupNumbers, ModelReport, PairedCell, Role};
+use crate::page::{Align, DataTable, TableRow, pill, text};
 
 fn limits(estimate: &Estimate) -> impl Iterator<Item = f64> {
     let interval = estimate.interval;

@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::page::{Align, DataTable, TableRow, pill, text};
 use super::shown::{Style, cell_name, counted, estimate, header, p_value, percent, plain, points, sentence, status};
 use crate::audit::facet::Facet;
 use crate::audit::gate::GateOutcome;
 use crate::audit::report::{AuditReport, Breakdown, Cell, ClassRecall, Estimate, Evidence, ModelReport, Performance};
 use crate::metrics::calibration::NoRecalibration;
+use crate::page::{Align, DataTable, TableRow, pill, text};
 
 fn right(name: &str) -> (Markup, Align) {
     (text(name), Align::Right)

@@ -2,7 +2,6 @@
 
 use maud::{Markup, html};
 
-use super::page::tiles;
 use super::shown::{
     confidence, counted, in_text, list, p_value, parameters, percent, percent_range, points, points_range,
 };
@@ -10,6 +9,7 @@ use crate::audit::facet::{Facet, sentence_name};
 use crate::audit::gate::GateOutcome;
 use crate::audit::report::{AuditReport, Comparison, Evidence, ModelReport, Role, Worst};
 use crate::formats::dataset::Split;
+use crate::page::tiles;
 
 /// What the gates say together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

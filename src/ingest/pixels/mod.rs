@@ -82,6 +82,18 @@ pub enum PixelsError {
 
 impl Classify for PixelsError {}
 
+impl PixelsError {
+    /// The ledger's word for it (`docs/ledger.md`): what can be said where the path may not.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Content { source, .. } => source.reason(),
+            Self::Dicom { source, .. } => source.reason(),
+            Self::Nifti { source, .. } => source.reason(),
+            Self::Picture { .. } | Self::Frame { .. } | Self::Panicked { .. } => "malformed",
+        }
+    }
+}
+
 /// Reads `frames` (0-based; NIfTI: phase x slices + slice) of a file or of an archive's member, in the order given.
 ///
 /// # Errors

@@ -1,12 +1,30 @@
-//! The shell of a self-contained HTML page and its building blocks: inline CSS, no script, nothing from the network, fit for
-//! desktop, phone and paper. Other reports can use it too.
+//! The shell of a self-contained HTML page and its building blocks: inline CSS, nothing from the network, fit for desktop, phone and
+//! paper. The audit report and the contact sheet are made with it; nothing here knows what they show.
 
+use data_encoding::BASE64;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
 
 const STYLE: &str = include_str!("style.css");
 /// Nothing may be loaded and nothing may run, whatever a name in the data may hold.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/// The policy; a page's own script is let in by its hash, and no other.
+fn policy(script: Option<&str>) -> String {
+    let hash = |script: &str| BASE64.encode(&Sha256::digest(script.as_bytes()));
+    script.map_or_else(|| POLICY.to_owned(), |script| format!("{POLICY}; script-src 'sha256-{}'", hash(script)))
+}
+
+/// The first bytes of every page of a kind: by them a file is known to be ours.
+pub fn start(kind: &str) -> String {
+    let start = html! {
+        (DOCTYPE)
+        html lang="en" { head { meta charset="utf-8"; meta name="generator" content={ "groupdistil: " (kind) }; } }
+    };
+    let text = start.into_string();
+    text.strip_suffix("</head></html>").unwrap_or(&text).to_owned()
+}
 
 /// One section of a page.
 pub struct Section {
@@ -30,23 +48,28 @@ pub struct Page<'a> {
     pub lead: Markup,
     /// Sections, in the order of the navigation.
     pub sections: Vec<Section>,
+    /// CSS of this kind of page, after that of all pages.
+    pub style: &'static str,
+    /// The page's own script; what is shown must be complete without it.
+    pub script: Option<&'static str>,
     /// Last lines.
     pub footer: Markup,
 }
 
 /// The page as HTML text.
 pub fn shell(page: Page<'_>) -> String {
-    let Page { title, kind, subtitle, lead, sections, footer } = page;
+    let Page { title, kind, subtitle, lead, sections, style, script, footer } = page;
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
+                meta name="generator" content={ "groupdistil: " (kind) };
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta http-equiv="Content-Security-Policy" content=(policy(script));
                 meta name="referrer" content="no-referrer";
                 title { (kind) ": " (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(style)) }
             }
             body {
                 a.skip href="#content" { "Skip to content" }
@@ -64,6 +87,7 @@ pub fn shell(page: Page<'_>) -> String {
                     }
                 }
                 footer { (footer) }
+                @if let Some(script) = script { script { (PreEscaped(script)) } }
             }
         }
     };
@@ -134,4 +158,27 @@ pub fn tiles(figures: &[(Markup, Markup, Markup)]) -> Markup {
 /// Text as markup.
 pub fn text(text: &str) -> Markup {
     html! { (text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(script: Option<&'static str>) -> String {
+        let (lead, footer) = (text("lead"), text("footer"));
+        shell(Page { title: "<b>", kind: "Kind", subtitle: "", lead, sections: Vec::new(), style: "", script, footer })
+    }
+
+    #[test]
+    fn a_page_starts_as_its_kind_says_and_escapes_its_title() {
+        assert!(page(None).starts_with(&start("Kind")) && !page(None).starts_with(&start("Kin")));
+        assert!(page(None).contains("&lt;b&gt;") && !page(None).contains("<b>"));
+    }
+
+    /// The hash from `printf 'a()' | openssl dgst -sha256 -binary | base64`.
+    #[test]
+    fn the_policy_lets_in_the_pages_own_script_and_no_other() {
+        assert!(!page(None).contains("script-src"));
+        assert!(page(Some("a()")).contains("script-src 'sha256-qVpDBgj7bpq5hMAcGp3AOc79J3Y1Z4HvySTwKrWDoy4='"));
+    }
 }
