@@ -1,7 +1,6 @@
 //! DICOM headers, single- and multi-frame, read up to the pixel data. A missing optional attribute is unknown, a malformed one is
 //! an error that names it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -136,7 +135,7 @@ pub fn read(path: &Path, file: usize, bytes: u64) -> Result<Result<Vec<Image>, V
     }
     let size = [u64::from(rows), u64::from(columns), frames.unsigned_abs()];
     check_pixels(&outline, size, integer(&object, tags::BITS_ALLOCATED)?)?;
-    let series = Arc::new(series(&object, path)?);
+    let series = Arc::new(series(&object)?);
     let instance = text(&object, tags::SOP_INSTANCE_UID).unwrap_or_else(|| path.to_string_lossy().into_owned());
     let image = |frame: i64, plane, position, timing| Image {
         file,
@@ -281,6 +280,8 @@ fn classic_timing(object: &Item) -> Result<Timing, DicomError> {
         acquisition_number: integer(object, tags::ACQUISITION_NUMBER)?,
         instance_number: integer(object, tags::INSTANCE_NUMBER)?,
         acquired: acquired(object),
+        echo_number: integer(object, tags::ECHO_NUMBERS)?,
+        inversion_time_ms: float(object, tags::INVERSION_TIME)?,
     })
 }
 
@@ -318,13 +319,13 @@ impl<'a> Macros<'a> {
             temporal_position: content_integer(tags::TEMPORAL_POSITION_INDEX)?.or(classic.temporal_position),
             acquisition_number: content_integer(tags::FRAME_ACQUISITION_NUMBER)?.or(classic.acquisition_number),
             instance_number: if is_one { classic.instance_number } else { Some(frame) },
-            acquired: classic.acquired,
+            ..classic
         })
     }
 }
 
-fn series(object: &FileDicomObject<Item>, path: &Path) -> Result<Series, DicomError> {
-    let person = person(object, path)?;
+fn series(object: &FileDicomObject<Item>) -> Result<Series, DicomError> {
+    let person = person(object)?;
     let scanner = scanner(object)?;
     let thickness = match float(object, tags::SLICE_THICKNESS)? {
         Some(thickness) => Some(thickness),
@@ -351,21 +352,18 @@ fn series(object: &FileDicomObject<Item>, path: &Path) -> Result<Series, DicomEr
         contrast: format!("{}|{sequence}", kinds.join("\\")),
         phases_expected: expected.and_then(|count| i32::try_from(count).ok()).filter(|count| *count > 0),
         slice_thickness_mm: thickness.filter(|thickness| *thickness > 0.0),
-        label: None,
-        split: None,
-        attributes: BTreeMap::new(),
         person,
         scanner,
+        ..Series::default()
     })
 }
 
-fn person(object: &Item, path: &Path) -> Result<Person, DicomError> {
+fn person(object: &Item) -> Result<Person, DicomError> {
     let sex = text(object, tags::PATIENT_SEX).filter(|sex| ["M", "F", "O"].contains(&sex.as_str()));
     Ok(Person {
         patient_id: text(object, tags::PATIENT_ID),
         issuer: text(object, tags::ISSUER_OF_PATIENT_ID).unwrap_or_default(),
         study_uid: text(object, tags::STUDY_INSTANCE_UID),
-        folder: path.parent().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default(),
         birth_date: text(object, tags::PATIENT_BIRTH_DATE).filter(|date| date.trim_matches('0').len() > 3),
         sex,
         age_years: text(object, tags::PATIENT_AGE).and_then(|age| age_years(&age)).or_else(|| age_at_study(object)),
@@ -412,6 +410,7 @@ fn scanner(object: &Item) -> Result<Scanner, DicomError> {
         software: safe(tags::SOFTWARE_VERSIONS),
         institution: safe(tags::INSTITUTION_NAME),
         station: safe(tags::STATION_NAME),
+        device_serial: text(object, tags::DEVICE_SERIAL_NUMBER),
     })
 }
 

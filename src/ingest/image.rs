@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::geometry::{Plane, Vector};
 
 /// Where the image came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
     /// DICOM.
+    #[default]
     Dicom,
     /// NIfTI.
     Nifti,
@@ -36,8 +37,6 @@ pub struct Person {
     pub issuer: String,
     /// StudyInstanceUID.
     pub study_uid: Option<String>,
-    /// Folder of the file, the last resort.
-    pub folder: String,
     /// PatientBirthDate.
     pub birth_date: Option<String>,
     /// `M`, `F` or `O`.
@@ -61,10 +60,12 @@ pub struct Scanner {
     pub institution: Option<String>,
     /// StationName.
     pub station: Option<String>,
+    /// DeviceSerialNumber, which leaves ingest as a pseudonym alone.
+    pub device_serial: Option<String>,
 }
 
 /// What the images of one acquisition share.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Series {
     /// Kind of file.
     pub format: Format,
@@ -107,6 +108,10 @@ pub struct Timing {
     pub instance_number: Option<i64>,
     /// Acquisition (or content) date and time as a number that grows with time.
     pub acquired: Option<f64>,
+    /// EchoNumbers: several echoes of one moment are no cine.
+    pub echo_number: Option<i64>,
+    /// InversionTime, ms: the images of a T1 map differ in it, those of a cine do not.
+    pub inversion_time_ms: Option<f64>,
 }
 
 /// One 2-d image.

@@ -2,13 +2,12 @@
 //!
 //! Array index i counts columns, j rows, k slices, t phases; frame number = t x slices + k.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nifti::NiftiHeader;
 
-use super::image::{Format, Image, Person, Scanner, Series, Timing};
+use super::image::{Format, Image, Person, Series, Timing};
 use crate::fsx;
 use crate::geometry::{Affine, VolumeGeometry, add, scale};
 
@@ -257,22 +256,13 @@ pub fn read(path: &Path, relative: &str, file: usize, bytes: u64) -> Result<Vec<
     let stem = stem(path);
     let series = Arc::new(Series {
         format: Format::Nifti,
-        person: Person {
-            patient_id: Some(patient(path)),
-            folder: path.parent().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default(),
-            ..Person::default()
-        },
-        scanner: Scanner::default(),
+        person: Person { patient_id: Some(patient(path)), ..Person::default() },
         series_uid: relative.to_owned(),
-        series_number: 0,
-        frame_of_reference: String::new(),
         description: stem.to_lowercase(),
-        contrast: String::new(),
         phases_expected: i32::try_from(size.phases).ok(),
         slice_thickness_mm: (thickness > 0.0 && size.slices == 1).then_some(thickness),
-        label: None,
         split: split(relative),
-        attributes: BTreeMap::new(),
+        ..Series::default()
     });
     let step = step_ms(&header);
     let mut images = Vec::new();

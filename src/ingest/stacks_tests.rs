@@ -1,10 +1,9 @@
 //! The rules of stack assembly, one by one, on images made by hand: axial planes, 10 mm apart.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::ingest::image::{Person, Scanner, Series, Timing};
+use crate::ingest::image::{Series, Timing};
 
 /// What one acquisition of one position is like.
 #[derive(Clone, Copy)]
@@ -23,19 +22,10 @@ fn images(shots: &[Shot]) -> Vec<Image> {
     for (number, shot) in shots.iter().enumerate() {
         for phase in 0..shot.phases {
             let series = Series {
-                format: Format::Dicom,
-                person: Person::default(),
-                scanner: Scanner::default(),
                 series_uid: shot.series.to_owned(),
                 series_number: 1,
                 frame_of_reference: shot.frame_of_reference.replace('?', &format!("{number}.{phase}")),
-                description: String::new(),
-                contrast: String::new(),
-                phases_expected: None,
-                slice_thickness_mm: None,
-                label: None,
-                split: None,
-                attributes: BTreeMap::new(),
+                ..Series::default()
             };
             images.push(Image {
                 file: images.len(),
