@@ -11,7 +11,7 @@ use dicom::encoding::TransferSyntaxIndex;
 use dicom::object::{FileDicomObject, InMemDicomObject, OpenFileOptions};
 use dicom::transfer_syntax::TransferSyntaxRegistry;
 
-use super::image::{Format, Image, Person, Scanner, Series, Timing};
+use super::image::{Format, Image, Person, Scanner, Series, Timing, contrast};
 use super::ledger::Verdict;
 use super::outline::{Outline, is_native, walk};
 use super::privacy::allowed;
@@ -340,7 +340,6 @@ fn series(object: &FileDicomObject<Item>) -> Result<Series, DicomError> {
         None => integer(object, tags::NUMBER_OF_TEMPORAL_POSITIONS)?,
     };
     let kinds = text(object, tags::IMAGE_TYPE).unwrap_or_default();
-    let kinds: Vec<&str> = kinds.split('\\').skip(2).map(str::trim).collect();
     let sequence = text(object, tags::SCANNING_SEQUENCE).unwrap_or_default();
     let words = [tags::SERIES_DESCRIPTION, tags::PROTOCOL_NAME].map(|tag| text(object, tag).unwrap_or_default());
     Ok(Series {
@@ -349,7 +348,7 @@ fn series(object: &FileDicomObject<Item>) -> Result<Series, DicomError> {
         series_number: integer(object, tags::SERIES_NUMBER)?.unwrap_or(0),
         frame_of_reference: text(object, tags::FRAME_OF_REFERENCE_UID).unwrap_or_default(),
         description: words.join(" ").to_lowercase(),
-        contrast: format!("{}|{sequence}", kinds.join("\\")),
+        contrast: contrast(&kinds, &sequence),
         phases_expected: expected.and_then(|count| i32::try_from(count).ok()).filter(|count| *count > 0),
         slice_thickness_mm: thickness.filter(|thickness| *thickness > 0.0),
         person,

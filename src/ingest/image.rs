@@ -81,7 +81,7 @@ pub struct Series {
     pub frame_of_reference: String,
     /// Lower-case SeriesDescription and ProtocolName: evidence of the view, never written.
     pub description: String,
-    /// What keeps images apart that share a plane: image type beyond ORIGINAL\PRIMARY, scanning sequence.
+    /// What keeps images apart that share a plane ([`contrast`]).
     pub contrast: String,
     /// Announced phases.
     pub phases_expected: Option<i32>,
@@ -93,6 +93,15 @@ pub struct Series {
     pub split: Option<String>,
     /// What a sidecar says besides, by name without the `attr_` prefix.
     pub attributes: BTreeMap<String, String>,
+}
+
+/// What keeps images apart that share a plane: whether they are derived, ImageType beyond its first two values (magnitude, phase,
+/// velocity, PSIR, map, ...; PS3.3 C.7.6.1.1.2) and ScanningSequence.
+pub fn contrast(image_type: &str, scanning_sequence: &str) -> String {
+    let values: Vec<String> = image_type.split('\\').map(|value| value.trim().to_uppercase()).collect();
+    let derived = if values.first().is_some_and(|first| first == "DERIVED") { "DERIVED" } else { "" };
+    let kinds = values.get(2..).unwrap_or_default().join("\\");
+    format!("{derived}|{kinds}|{}", scanning_sequence.trim())
 }
 
 /// When in the cardiac cycle, and in which order it was acquired.
@@ -135,4 +144,26 @@ pub struct Image {
     pub timing: Timing,
     /// What it shares with its series.
     pub series: Arc<Series>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Image types as Siemens and Philips write them.
+    #[test]
+    fn magnitude_phase_and_derived_images_are_contrasts_of_their_own() {
+        let kinds = [
+            r"ORIGINAL\PRIMARY\M\RETRO",
+            r"ORIGINAL\PRIMARY\P\RETRO",
+            r"ORIGINAL\PRIMARY\M_FFE\M\FFE",
+            r"ORIGINAL\PRIMARY\PHASE CONTRAST M\P\PCA",
+            r"DERIVED\PRIMARY\M\RETRO",
+            r"DERIVED\PRIMARY\PSIR\M",
+            "",
+        ];
+        let distinct: std::collections::BTreeSet<String> = kinds.iter().map(|kind| contrast(kind, "GR")).collect();
+        assert_eq!(distinct.len(), kinds.len());
+        assert_eq!(contrast(r"ORIGINAL\PRIMARY\M ", "GR"), contrast(r"ORIGINAL\SECONDARY\M", "GR"));
+    }
 }

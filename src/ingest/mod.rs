@@ -21,6 +21,7 @@ mod look;
 mod nifti;
 mod outline;
 mod people;
+mod phases;
 pub mod pixels;
 mod privacy;
 mod rows;
