@@ -37,8 +37,17 @@ pub struct StackRow {
     pub view: String,
     /// `cine` or `static`.
     pub kind: String,
+    /// What view and kind were told by.
+    pub view_evidence: String,
+    /// What the phases are ordered by: `trigger-time`, `temporal-position`, `acquisition-number`, `instance-number`, `file-order`, or
+    /// `none` for one phase.
+    pub phase_order: String,
+    /// What the positions are ordered by, and what was decided on the way: `projection` or `slice-number`, then words joined by `+`.
+    pub position_rule: String,
     /// Normalised vendor.
     pub vendor: Option<String>,
+    /// Where the vendor is from: `table`, `sidecar`, `file` or `unknown`.
+    pub vendor_source: String,
     /// Manufacturer as in the file.
     pub manufacturer_raw: Option<String>,
     /// ManufacturerModelName.
@@ -49,10 +58,14 @@ pub struct StackRow {
     pub field_strength_raw: Option<f64>,
     /// Site.
     pub site: Option<String>,
+    /// Where the site is from: `table`, `sidecar`, `site-map`, `institution`, `station`, `device-serial`, `folder` or `unknown`.
+    pub site_source: String,
     /// StationName.
     pub station: Option<String>,
     /// SoftwareVersions.
     pub software: Option<String>,
+    /// Pseudonym of the scanner's serial number.
+    pub device: Option<String>,
     /// Rows of every frame.
     pub rows: i32,
     /// Columns of every frame.
@@ -242,14 +255,20 @@ pub fn stacks_to_table(rows: &[StackRow]) -> Table {
         .with("study_id", text(rows, |row| row.study_id.as_deref()))
         .with("view", text(rows, |row| Some(&row.view)))
         .with("kind", text(rows, |row| Some(&row.kind)))
+        .with("view_evidence", text(rows, |row| Some(&row.view_evidence)))
+        .with("phase_order", text(rows, |row| Some(&row.phase_order)))
+        .with("position_rule", text(rows, |row| Some(&row.position_rule)))
         .with("vendor", text(rows, |row| row.vendor.as_deref()))
+        .with("vendor_source", text(rows, |row| Some(&row.vendor_source)))
         .with("manufacturer_raw", text(rows, |row| row.manufacturer_raw.as_deref()))
         .with("model", text(rows, |row| row.model.as_deref()))
         .with("field_strength_t", float(rows, |row| row.field_strength_t))
         .with("field_strength_raw", float(rows, |row| row.field_strength_raw))
         .with("site", text(rows, |row| row.site.as_deref()))
+        .with("site_source", text(rows, |row| Some(&row.site_source)))
         .with("station", text(rows, |row| row.station.as_deref()))
         .with("software", text(rows, |row| row.software.as_deref()))
+        .with("device", text(rows, |row| row.device.as_deref()))
         .with("rows", int(rows, |row| row.rows))
         .with("columns", int(rows, |row| row.columns))
         .with("slices", int(rows, |row| row.slices))

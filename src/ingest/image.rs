@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::geometry::{Plane, Vector};
 
 /// Where the image came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
     /// DICOM.
+    #[default]
     Dicom,
     /// NIfTI.
     Nifti,
@@ -36,8 +37,6 @@ pub struct Person {
     pub issuer: String,
     /// StudyInstanceUID.
     pub study_uid: Option<String>,
-    /// Folder of the file, the last resort.
-    pub folder: String,
     /// PatientName, PatientID and AccessionNumber: no text that leaves ingest may hold a token of them.
     pub identifiers: Vec<String>,
     /// PatientBirthDate.
@@ -63,10 +62,12 @@ pub struct Scanner {
     pub institution: Option<String>,
     /// StationName.
     pub station: Option<String>,
+    /// DeviceSerialNumber, which leaves ingest as a pseudonym alone.
+    pub device_serial: Option<String>,
 }
 
 /// What the images of one acquisition share.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Series {
     /// Kind of file.
     pub format: Format,
@@ -82,7 +83,7 @@ pub struct Series {
     pub frame_of_reference: String,
     /// Lower-case SeriesDescription and ProtocolName: evidence of the view, never written.
     pub description: String,
-    /// What keeps images apart that share a plane: image type beyond ORIGINAL\PRIMARY, scanning sequence.
+    /// What keeps images apart that share a plane ([`contrast`]).
     pub contrast: String,
     /// Announced phases.
     pub phases_expected: Option<i32>,
@@ -94,6 +95,15 @@ pub struct Series {
     pub split: Option<String>,
     /// What a sidecar says besides, by name without the `attr_` prefix.
     pub attributes: BTreeMap<String, String>,
+}
+
+/// What keeps images apart that share a plane: whether they are derived, ImageType beyond its first two values (magnitude, phase,
+/// velocity, PSIR, map, ...; PS3.3 C.7.6.1.1.2) and ScanningSequence.
+pub fn contrast(image_type: &str, scanning_sequence: &str) -> String {
+    let values: Vec<String> = image_type.split('\\').map(|value| value.trim().to_uppercase()).collect();
+    let derived = if values.first().is_some_and(|first| first == "DERIVED") { "DERIVED" } else { "" };
+    let kinds = values.get(2..).unwrap_or_default().join("\\");
+    format!("{derived}|{kinds}|{}", scanning_sequence.trim())
 }
 
 /// When in the cardiac cycle, and in which order it was acquired.
@@ -109,6 +119,10 @@ pub struct Timing {
     pub instance_number: Option<i64>,
     /// Acquisition (or content) date and time as a number that grows with time.
     pub acquired: Option<f64>,
+    /// EchoNumbers: several echoes of one moment are no cine.
+    pub echo_number: Option<i64>,
+    /// InversionTime, ms: the images of a T1 map differ in it, those of a cine do not.
+    pub inversion_time_ms: Option<f64>,
 }
 
 /// One 2-d image.
@@ -132,4 +146,26 @@ pub struct Image {
     pub timing: Timing,
     /// What it shares with its series.
     pub series: Arc<Series>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Image types as Siemens and Philips write them.
+    #[test]
+    fn magnitude_phase_and_derived_images_are_contrasts_of_their_own() {
+        let kinds = [
+            r"ORIGINAL\PRIMARY\M\RETRO",
+            r"ORIGINAL\PRIMARY\P\RETRO",
+            r"ORIGINAL\PRIMARY\M_FFE\M\FFE",
+            r"ORIGINAL\PRIMARY\PHASE CONTRAST M\P\PCA",
+            r"DERIVED\PRIMARY\M\RETRO",
+            r"DERIVED\PRIMARY\PSIR\M",
+            "",
+        ];
+        let distinct: std::collections::BTreeSet<String> = kinds.iter().map(|kind| contrast(kind, "GR")).collect();
+        assert_eq!(distinct.len(), kinds.len());
+        assert_eq!(contrast(r"ORIGINAL\PRIMARY\M ", "GR"), contrast(r"ORIGINAL\SECONDARY\M", "GR"));
+    }
 }

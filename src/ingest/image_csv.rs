@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::IngestError;
 use super::content::Opener;
 use super::discover::Found;
-use super::image::{Format, Image, Person, Scanner, Series, Timing};
+use super::image::{Format, Image, Person, Series, Timing};
 use super::labels::{self, Joiner, LabelRow};
 use super::ledger::Verdict;
 use super::look::Look;
@@ -126,26 +126,9 @@ fn image(opener: &Opener, file: &Found, one: &Explained) -> Look {
 }
 
 /// What a picture shares with those of its stack.
-fn series(subject: String, stack: String, folder: &Path) -> Series {
-    Series {
-        format: Format::Image,
-        person: Person {
-            patient_id: Some(subject),
-            folder: folder.to_string_lossy().into_owned(),
-            ..Person::default()
-        },
-        scanner: Scanner::default(),
-        series_uid: stack,
-        series_number: 0,
-        frame_of_reference: String::new(),
-        description: String::new(),
-        contrast: String::new(),
-        phases_expected: None,
-        slice_thickness_mm: None,
-        label: None,
-        split: None,
-        attributes: BTreeMap::new(),
-    }
+fn series(subject: String, stack: String) -> Series {
+    let person = Person { patient_id: Some(subject), ..Person::default() };
+    Series { format: Format::Image, person, series_uid: stack, ..Series::default() }
 }
 
 /// What the pattern says of one file.
@@ -179,8 +162,7 @@ fn by_pattern(settings: &ImagesSettings, found: &[Found], files: Vec<usize>) -> 
         }
     }
     for ((source, subject), members) in stacks {
-        let folder = found[members[0].file].path.parent().unwrap_or(Path::new("")).to_path_buf();
-        let shared = series(subject.clone(), format!("{source}/{subject}"), &folder);
+        let shared = series(subject.clone(), format!("{source}/{subject}"));
         let places = places(settings, found, &members);
         let shared = Series { phases_expected: most_phases(&places), ..shared };
         // One label for a subject's stack: where its pictures disagree, each keeps its own and the stack is split by it.
@@ -328,12 +310,8 @@ fn of_row(found: &[Found], file: usize, row: &MetadataRow) -> Explained {
 
 /// A picture that is a stack of its own.
 fn alone(found: &[Found], file: usize, subject: Option<String>) -> Series {
-    let Found { path, relative, source, .. } = &found[file];
-    series(
-        subject.unwrap_or_else(|| relative.clone()),
-        format!("{source}/{relative}"),
-        path.parent().unwrap_or(Path::new("")),
-    )
+    let Found { relative, source, .. } = &found[file];
+    series(subject.unwrap_or_else(|| relative.clone()), format!("{source}/{relative}"))
 }
 
 /// Pictures that a label table names by their file.

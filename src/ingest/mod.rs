@@ -22,6 +22,7 @@ mod ledger;
 mod look;
 mod nifti;
 mod people;
+mod phases;
 pub mod pixels;
 mod privacy;
 mod rows;

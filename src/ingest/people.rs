@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::discover::Found;
 use super::image::{Format, Person, Series};
 use super::privacy::Pseudonyms;
 
@@ -39,9 +40,16 @@ pub struct Subject {
     pub source: Source,
 }
 
-/// Which text stands for the person: (source, issuer, id).
-fn identity(series: &Series) -> (Source, &str, &str) {
-    let Person { patient_id, issuer, study_uid, folder, .. } = &series.person;
+/// The folder of a file below its source, which stands for a person whom nothing else names. Where the source is mounted does not
+/// matter; the source's place among the sources keeps equal folders of several apart.
+pub fn folder(file: &Found) -> String {
+    let folder = file.relative.rsplit_once('/').map_or("", |(folder, _)| folder);
+    format!("{}/{folder}", file.source)
+}
+
+/// Which text stands for the person: (source, issuer, id). Without an id or a study it is the folder's, which may be unknown here.
+fn identity<'a>(series: &'a Series, folder: &'a str) -> (Source, &'a str, &'a str) {
+    let Person { patient_id, issuer, study_uid, .. } = &series.person;
     match (patient_id, study_uid) {
         (Some(id), _) if series.format == Format::Dicom => (Source::PatientId, issuer, id.trim()),
         (Some(id), _) => (Source::FileName, issuer, id.trim()),
@@ -61,7 +69,7 @@ impl People {
     pub fn new<'a>(series: impl Iterator<Item = &'a Series>) -> Self {
         let mut facts: BTreeMap<(String, String), [BTreeSet<String>; 2]> = BTreeMap::new();
         for one in series {
-            let (source, issuer, id) = identity(one);
+            let (source, issuer, id) = identity(one, "");
             if source > Source::FileName {
                 continue;
             }
@@ -73,9 +81,9 @@ impl People {
         Self { shared: facts.into_iter().filter(|(_, found)| several(found)).map(|(id, _)| id).collect() }
     }
 
-    /// The subject of a series; `site` separates people who share an id.
-    pub fn subject(&self, pseudonyms: &Pseudonyms, series: &Series, site: Option<&str>) -> Subject {
-        let (source, issuer, id) = identity(series);
+    /// The subject of a series from a file of `folder`; `site` separates people who share an id.
+    pub fn subject(&self, pseudonyms: &Pseudonyms, series: &Series, folder: &str, site: Option<&str>) -> Subject {
+        let (source, issuer, id) = identity(series, folder);
         let is_shared = source <= Source::FileName && self.shared.contains(&(issuer.to_owned(), id.to_owned()));
         let id = if is_shared {
             pseudonyms.of("subject", &[issuer, id, "site", site.unwrap_or("unknown")])
@@ -91,46 +99,29 @@ impl People {
 
     /// Whether the id of a series belongs to several people.
     pub fn is_shared(&self, series: &Series) -> bool {
-        let (_, issuer, id) = identity(series);
-        self.shared.contains(&(issuer.to_owned(), id.to_owned()))
+        let (source, issuer, id) = identity(series, "");
+        source <= Source::FileName && self.shared.contains(&(issuer.to_owned(), id.to_owned()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::ingest::image::Scanner;
 
     fn series(person: Person) -> Series {
-        Series {
-            format: Format::Dicom,
-            person,
-            scanner: Scanner::default(),
-            series_uid: String::new(),
-            series_number: 0,
-            frame_of_reference: String::new(),
-            description: String::new(),
-            contrast: String::new(),
-            phases_expected: None,
-            slice_thickness_mm: None,
-            label: None,
-            split: None,
-            attributes: BTreeMap::new(),
-        }
+        Series { person, ..Series::default() }
     }
 
     fn person(id: Option<&str>, study: Option<&str>) -> Person {
         let text = |value: Option<&str>| value.map(str::to_owned);
-        Person { patient_id: text(id), study_uid: text(study), folder: "f".to_owned(), ..Person::default() }
+        Person { patient_id: text(id), study_uid: text(study), ..Person::default() }
     }
 
     #[test]
     fn a_person_is_the_id_then_the_study_then_the_folder() {
         let ids = Pseudonyms::new(b"key".to_vec());
         let people = People::default();
-        let subject = |person: Person| people.subject(&ids, &series(person), None);
+        let subject = |person: Person| people.subject(&ids, &series(person), "0/f", None);
         let known = subject(person(Some(" 12 "), Some("1.2")));
         assert_eq!(known, subject(person(Some("12"), Some("3.4"))), "the id is trimmed, the study does not matter");
         assert_eq!(known.id, ids.of("subject", &["", "12"]));
@@ -142,12 +133,29 @@ mod tests {
     }
 
     #[test]
+    fn the_folder_of_a_person_does_not_depend_on_where_the_source_is_mounted() {
+        let found = |path: &str, relative: &str, source| Found {
+            path: path.into(),
+            relative: relative.to_owned(),
+            source,
+            bytes: 1,
+            modified_ns: 0,
+            identity: None,
+            problem: None,
+        };
+        let here = found("/mnt/export/a/b/1.dcm", "a/b/1.dcm", 0);
+        assert_eq!(folder(&here), "0/a/b");
+        assert_eq!(folder(&here), folder(&found("/media/usb/a/b/2.dcm", "a/b/2.dcm", 0)));
+        assert_ne!(folder(&found("/x/1.dcm", "1.dcm", 0)), folder(&found("/y/1.dcm", "1.dcm", 1)), "two sources");
+    }
+
+    #[test]
     fn an_id_with_two_sexes_is_shared_and_split_by_site() {
         let ids = Pseudonyms::new(b"key".to_vec());
         let of = |sex: &str| series(Person { sex: Some(sex.to_owned()), ..person(Some("12"), None) });
         let (woman, man, other) = (of("F"), of("M"), series(person(Some("13"), None)));
         let people = People::new([&woman, &man, &other].into_iter());
         assert!(people.is_shared(&woman) && people.is_shared(&man) && !people.is_shared(&other));
-        assert_ne!(people.subject(&ids, &woman, Some("a")), people.subject(&ids, &man, Some("b")));
+        assert_ne!(people.subject(&ids, &woman, "", Some("a")), people.subject(&ids, &man, "", Some("b")));
     }
 }

@@ -10,7 +10,7 @@ use super::labels::{self, Matches};
 use super::people::Subject;
 use super::privacy::{Pseudonyms, allowed};
 use super::stacks::{Stack, position_of};
-use super::view::{Evidence, view};
+use super::view::{Evidence, View, view};
 use crate::formats::cohort::{FrameRow, StackRow};
 use crate::settings::ingest::IngestSettings;
 
@@ -91,27 +91,38 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
     let phases = stack.frames[0].len();
     let normal = stack.plane.map(|plane| plane.normal());
     let evidence = Evidence {
-        is_cine: stack.is_cine,
+        is_cine: stack.kind.is_cine(),
         slices: stack.frames.len(),
         normal,
         description: &series.description,
         may_lack_orientation: series.format == Format::Nifti,
+    };
+    let view = if series.format == Format::Image {
+        View { name: "other", evidence: "a picture without geometry".to_owned() }
+    } else {
+        view(&evidence)
     };
     StackRow {
         stack_id: stack_id(images, stack, subject, ids),
         subject_id: subject.id.clone(),
         subject_source: subject.source.as_str().to_owned(),
         study_id: series.person.study_uid.as_ref().map(|uid| ids.of("study", &[uid])),
-        view: if series.format == Format::Image { "other" } else { view(&evidence) }.to_owned(),
-        kind: if stack.is_cine { "cine" } else { "static" }.to_owned(),
+        view: view.name.to_owned(),
+        kind: if stack.kind.is_cine() { "cine" } else { "static" }.to_owned(),
+        view_evidence: format!("{}; {}", view.evidence, stack.kind.as_str()),
+        phase_order: stack.phase_order.as_str().to_owned(),
+        position_rule: stack.position_rule.text(),
         vendor: facts.vendor(),
+        vendor_source: String::new(),
         manufacturer_raw: scanner.manufacturer.clone(),
         model: facts.told("model").or_else(|| scanner.model.clone()),
         field_strength_t: scanner.field_strength_raw.and_then(groups::field_strength_t),
         field_strength_raw: scanner.field_strength_raw,
         site: facts.site(),
+        site_source: String::new(),
         station: scanner.station.clone(),
         software: facts.told("software").or_else(|| scanner.software.clone()),
+        device: scanner.device_serial.as_ref().map(|serial| device(ids, scanner.manufacturer.as_deref(), serial)),
         rows: i32::try_from(first.rows).unwrap_or(i32::MAX),
         columns: i32::try_from(first.columns).unwrap_or(i32::MAX),
         slices: count(stack.frames.len()),
@@ -133,6 +144,12 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
         source_format: series.format.as_str().to_owned(),
         attributes: facts.attributes(),
     }
+}
+
+/// A scanner's pseudonym: serial numbers are unique within a manufacturer.
+fn device(ids: &Pseudonyms, manufacturer: Option<&str>, serial: &str) -> String {
+    let vendor = manufacturer.and_then(groups::vendor).unwrap_or_default();
+    ids.of("device", &[&vendor, serial.trim()])
 }
 
 /// From the instances alone, so that neither file names nor their order matter.

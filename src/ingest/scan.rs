@@ -10,7 +10,7 @@ use super::image_csv::{self, Pictures};
 use super::labels::{self, Joiner, LabelRow, Matches};
 use super::ledger::{Ledger, Verdict};
 use super::look::{Look, look};
-use super::people::{People, Subject};
+use super::people::{self, People, Subject};
 use super::privacy::Pseudonyms;
 use super::rows::{Facts, frame_rows, stack_row};
 use super::stacks::{Assembly, Unused, assemble};
@@ -276,7 +276,8 @@ impl<'a> Cohort<'a> {
         let mut subject = |image: &'a Image| {
             let make = || {
                 let site = people.is_shared(&image.series).then(|| self.facts(image).site()).flatten();
-                people.subject(self.ids, &image.series, site.as_deref())
+                let folder = people::folder(&self.found[image.file]);
+                people.subject(self.ids, &image.series, &folder, site.as_deref())
             };
             known.entry(image.file).or_insert_with(make).clone()
         };

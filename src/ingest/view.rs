@@ -9,6 +9,8 @@ use crate::geometry::{Vector, cross, dot, scale, subtract, unit};
 const LONG_AXIS: Vector = [0.66, -0.52, -0.54];
 /// Largest angle between a short-axis stack's normal and the mean long axis, degrees.
 const SHORT_AXIS_DEG: f64 = 45.0;
+/// The same where the description says that it is one, degrees.
+const SHORT_AXIS_IF_SAID_DEG: f64 = 60.0;
 /// A plane whose normal is this close to a body axis was not angled to the heart, degrees.
 const CARDINAL_DEG: f64 = 5.0;
 /// Angle around the long axis from the four-chamber plane's normal, degrees: below is 4ch, above the other is 2ch.
@@ -38,37 +40,58 @@ fn names(description: &str, words: &[&str]) -> bool {
     words.iter().any(|word| description.contains(word))
 }
 
-/// `sax`, `2ch`, `3ch`, `4ch`, `scout` or `other`.
-pub fn view(evidence: &Evidence<'_>) -> &'static str {
-    let Evidence { is_cine, normal, description, .. } = *evidence;
-    let (Some(normal), Some(axis)) = (normal, unit(LONG_AXIS)) else { return "other" };
+/// A view and what it was told by, in words that name nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// `sax`, `2ch`, `3ch`, `4ch`, `scout` or `other`.
+    pub name: &'static str,
+    /// Geometry, timing or description.
+    pub evidence: String,
+}
+
+/// The view of a stack: geometry and timing first, the description second.
+pub fn view(evidence: &Evidence<'_>) -> View {
+    let Evidence { is_cine, normal, description, slices, .. } = *evidence;
+    let told = |name, evidence: &str| View { name, evidence: evidence.to_owned() };
+    let (Some(normal), Some(axis)) = (normal, unit(LONG_AXIS)) else { return told("other", "no geometry") };
     let cardinal = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
     let is_cardinal = cardinal.iter().any(|body| angle_deg(normal, *body) < CARDINAL_DEG);
     let says_scout = names(description, &["scout", "loc", "survey", "3-pl", "3pl", "3 pl", "haste"]);
-    if !is_cine && (says_scout || is_cardinal) {
-        return "scout";
+    if !is_cine && is_cardinal {
+        return told("scout", "geometry: static, along an axis of the body");
+    }
+    if !is_cine && says_scout {
+        return told("scout", "description: a localiser, static");
     }
     let from_axis = angle_deg(normal, axis);
+    let geometry = format!("geometry: normal {from_axis:.0} deg from the long axis");
     let says_short = names(description, &["sax", "short", "_sa", " sa", "sa_"]);
     let says_long = named_long_axis(description);
-    if from_axis <= SHORT_AXIS_DEG && (says_long.is_none() || evidence.slices > 2) {
-        return "sax";
+    if from_axis <= SHORT_AXIS_DEG && (says_long.is_none() || slices > 2) {
+        return told("sax", &geometry);
     }
     if is_cardinal && is_cine && evidence.may_lack_orientation {
         // Long axes are acquired plane by plane: a cine of several positions is a short axis.
-        let guess = if evidence.slices > 2 || says_short { "sax" } else { "other" };
-        return says_long.unwrap_or(guess);
+        return match (says_long, says_short) {
+            (Some(view), _) => told(view, "description: orientation unknown"),
+            (None, true) => told("sax", "description: orientation unknown"),
+            (None, false) if slices > 2 => told("sax", "timing: a cine of several planes, orientation unknown"),
+            (None, false) => told("other", "orientation unknown"),
+        };
     }
     if is_cardinal && !says_short {
-        return "other";
+        return told("other", "geometry: along an axis of the body");
     }
-    if says_short && says_long.is_none() && from_axis < 60.0 {
-        return "sax";
+    if says_short && says_long.is_none() && from_axis < SHORT_AXIS_IF_SAID_DEG {
+        return told("sax", &format!("description; {geometry}"));
     }
     if !is_cine {
-        return "other";
+        return told("other", &format!("{geometry}; static"));
     }
-    says_long.unwrap_or_else(|| long_axis(normal, axis))
+    match says_long {
+        Some(view) => told(view, &format!("description; {geometry}")),
+        None => long_axis(normal, axis),
+    }
 }
 
 fn named_long_axis(description: &str) -> Option<&'static str> {
@@ -81,22 +104,29 @@ fn named_long_axis(description: &str) -> Option<&'static str> {
 }
 
 /// By the angle around the long axis: the four-chamber plane's normal is the one closest to the feet-head direction.
-fn long_axis(normal: Vector, axis: Vector) -> &'static str {
+fn long_axis(normal: Vector, axis: Vector) -> View {
     let across = |vector: Vector| unit(subtract(vector, scale(axis, dot(vector, axis))));
-    let (Some(four), Some(own)) = (across([0.0, 0.0, 1.0]), across(normal)) else { return "other" };
+    let (Some(four), Some(own)) = (across([0.0, 0.0, 1.0]), across(normal)) else {
+        return View { name: "other", evidence: "geometry: no direction across the long axis".to_owned() };
+    };
     let around = dot(own, cross(axis, four)).abs().atan2(dot(own, four).abs()).to_degrees();
-    if around < FOUR_CHAMBER_DEG {
+    let name = if around < FOUR_CHAMBER_DEG {
         "4ch"
     } else if around > TWO_CHAMBER_DEG {
         "2ch"
     } else {
         "3ch"
-    }
+    };
+    View { name, evidence: format!("geometry: {around:.0} deg around the long axis from the four-chamber plane") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn name(evidence: &Evidence<'_>) -> &'static str {
+        view(evidence).name
+    }
 
     fn evidence(is_cine: bool, slices: usize, normal: Vector, description: &str) -> Evidence<'_> {
         Evidence { is_cine, slices, normal: unit(normal), description, may_lack_orientation: false }
@@ -104,10 +134,21 @@ mod tests {
 
     #[test]
     fn geometry_decides_between_short_and_long_axis() {
-        assert_eq!(view(&evidence(true, 9, [0.7, -0.5, -0.5], "")), "sax");
-        assert_eq!(view(&evidence(true, 9, [-0.7, 0.5, 0.5], "cine")), "sax");
-        assert_eq!(view(&evidence(true, 1, [0.5, -0.1, 0.86], "")), "4ch");
-        assert_eq!(view(&evidence(true, 1, [0.6, 0.8, 0.05], "cine_2ch")), "2ch");
+        assert_eq!(name(&evidence(true, 9, [0.7, -0.5, -0.5], "")), "sax");
+        assert_eq!(name(&evidence(true, 9, [-0.7, 0.5, 0.5], "cine")), "sax");
+        assert_eq!(name(&evidence(true, 1, [0.5, -0.1, 0.86], "")), "4ch");
+        assert_eq!(name(&evidence(true, 1, [0.6, 0.8, 0.05], "cine_2ch")), "2ch");
+    }
+
+    /// Python's math: the angle between (0.7, -0.5, -0.5) and the mean long axis is 3.442 degrees.
+    #[test]
+    fn what_a_view_was_told_by_is_kept_without_the_description() {
+        let told = |is_cine, slices, normal, text| view(&evidence(is_cine, slices, normal, text)).evidence;
+        let short = told(true, 9, [0.7, -0.5, -0.5], "doe^jane sax");
+        assert_eq!(short, "geometry: normal 3 deg from the long axis");
+        let named = told(true, 1, [0.6, 0.8, 0.05], "doe^jane 2ch");
+        assert!(named.starts_with("description; geometry: normal ") && !named.contains("doe"), "{named}");
+        assert_eq!(told(false, 1, [0.7, -0.5, -0.5], "doe^jane localizer"), "description: a localiser, static");
     }
 
     #[test]
@@ -116,15 +157,15 @@ mod tests {
             may_lack_orientation: true,
             ..evidence(true, slices, [0.0, 0.0, 1.0], description)
         };
-        assert_eq!(view(&axial(10, "patient001_4d")), "sax");
-        assert_eq!(view(&axial(1, "a_4ch")), "4ch");
-        assert_eq!(view(&axial(1, "a")), "other");
-        assert_eq!(view(&evidence(true, 10, [0.0, 0.0, 1.0], "")), "other", "an axial stack of a scanner");
+        assert_eq!(name(&axial(10, "patient001_4d")), "sax");
+        assert_eq!(name(&axial(1, "a_4ch")), "4ch");
+        assert_eq!(name(&axial(1, "a")), "other");
+        assert_eq!(name(&evidence(true, 10, [0.0, 0.0, 1.0], "")), "other", "an axial stack of a scanner");
     }
 
     #[test]
     fn unangled_or_named_static_planes_are_scouts() {
-        assert_eq!(view(&evidence(false, 5, [0.0, 0.0, 1.0], "")), "scout");
-        assert_eq!(view(&evidence(false, 1, [0.7, -0.5, -0.5], "localizer")), "scout");
+        assert_eq!(name(&evidence(false, 5, [0.0, 0.0, 1.0], "")), "scout");
+        assert_eq!(name(&evidence(false, 1, [0.7, -0.5, -0.5], "localizer")), "scout");
     }
 }

@@ -17,8 +17,8 @@ import pyarrow.parquet as parquet
 root = Path(sys.argv[1])
 TEXT, INT, REAL, FLAG = pa.string(), pa.int32(), pa.float64(), pa.bool_()
 STACKS = {
-    TEXT: "stack_id subject_id subject_source study_id view kind vendor manufacturer_raw model site station software label "
-          "acquisition_group group sex source_split source_format",
+    TEXT: "stack_id subject_id subject_source study_id view kind view_evidence phase_order position_rule vendor vendor_source "
+          "manufacturer_raw model site site_source station software device label acquisition_group group sex source_split source_format",
     INT: "rows columns slices phases phases_expected positions_incomplete",
     REAL: "field_strength_t field_strength_raw row_x row_y row_z column_x column_y column_z pixel_spacing_row_mm "
           "pixel_spacing_column_mm slice_spacing_mm slice_thickness_mm age_years",
@@ -48,6 +48,8 @@ for row in stacks:
     assert row["view"] in ("sax", "2ch", "3ch", "4ch", "scout", "other") and row["kind"] in ("cine", "static")
     first, second = ([row[f"{axis}_{letter}"] for letter in "xyz"] for axis in ("row", "column"))
     assert np.allclose([np.dot(first, first), np.dot(second, second), np.dot(first, second)], [1, 1, 0], atol=1e-6)
+    assert row["phase_order"] == ("none" if row["phases"] == 1 else "trigger-time"), "the phantom's scanners give trigger times"
+    assert row["position_rule"].split("+")[0] == "projection" and row["view_evidence"]
     assert row["complete"] == (row["positions_incomplete"] == 0 and row["phases"] >= row["phases_expected"])
     assert row["acquisition_group"] == f"vendor={row['vendor'] or 'unknown'};site={row['site'] or 'unknown'}"
 keys = [(row["subject_id"], row["stack_id"]) for row in stacks]

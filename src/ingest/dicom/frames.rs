@@ -6,7 +6,7 @@ use dicom::dictionary_std::tags;
 use super::item::Item;
 use super::{DicomError, malformed};
 use crate::geometry::{Plane, Vector};
-use crate::ingest::image::Timing;
+use crate::ingest::image::{Timing, contrast};
 
 /// What is known of one frame.
 #[derive(Debug, Clone)]
@@ -38,6 +38,7 @@ pub fn frames(object: &Item, count: i64) -> Result<Vec<Frame>, DicomError> {
         return Err(malformed(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, found, "one item per frame"));
     }
     let shared = object.first(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
+    let sequence = object.text(tags::SCANNING_SEQUENCE).unwrap_or_default();
     let one = |(frame, own): (i64, &Item)| {
         let macros = Macros { own, shared, top: object };
         let spacing = macros.floats(tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING)?;
@@ -48,16 +49,10 @@ pub fn frames(object: &Item, count: i64) -> Result<Vec<Frame>, DicomError> {
             plane: plane(orientation, spacing)?,
             position: position(place)?,
             timing: macros.timing(frame)?,
-            contrast: kinds.map(|kinds| contrast(&kinds, object)),
+            contrast: kinds.map(|kinds| contrast(&kinds, &sequence)),
         })
     };
     (0_i64..).zip(groups).map(one).collect()
-}
-
-/// What keeps images apart that share a plane: image type beyond ORIGINAL\\PRIMARY, scanning sequence.
-pub fn contrast(image_type: &str, object: &Item) -> String {
-    let kinds: Vec<&str> = image_type.split('\\').skip(2).map(str::trim).collect();
-    format!("{}|{}", kinds.join("\\"), object.text(tags::SCANNING_SEQUENCE).unwrap_or_default())
 }
 
 fn plane(orientation: Option<Vec<f64>>, spacing: Option<Vec<f64>>) -> Result<Option<Plane>, DicomError> {
@@ -95,6 +90,8 @@ fn classic_timing(object: &Item) -> Result<Timing, DicomError> {
         acquisition_number: object.integer(tags::ACQUISITION_NUMBER)?,
         instance_number: object.integer(tags::INSTANCE_NUMBER)?,
         acquired: acquired(object),
+        echo_number: object.integer(tags::ECHO_NUMBERS)?,
+        inversion_time_ms: object.float(tags::INVERSION_TIME)?,
     })
 }
 
@@ -132,7 +129,7 @@ impl<'a> Macros<'a> {
             temporal_position: content_integer(tags::TEMPORAL_POSITION_INDEX)?.or(classic.temporal_position),
             acquisition_number: content_integer(tags::FRAME_ACQUISITION_NUMBER)?.or(classic.acquisition_number),
             instance_number: if is_one { classic.instance_number } else { Some(frame) },
-            acquired: classic.acquired,
+            ..classic
         })
     }
 }

@@ -25,7 +25,7 @@ pub use self::item::Item;
 
 use self::header::is_native;
 use super::content::ContentError;
-use super::image::{Format, Image, Series};
+use super::image::{Format, Image, Series, contrast};
 use super::ledger::Verdict;
 use super::pixels::codec::Codec;
 
@@ -110,7 +110,7 @@ pub fn read(header: &Header, relative: &str) -> Result<Result<Vec<Image>, Verdic
         return Err(malformed(tags::NUMBER_OF_FRAMES, frames.to_string(), "1 to 100000"));
     }
     check_pixels(header, [u64::from(rows), u64::from(columns), frames.unsigned_abs()])?;
-    let series = series(object, relative)?;
+    let series = series(object)?;
     let instance = object.text(tags::SOP_INSTANCE_UID).unwrap_or_else(|| relative.to_owned());
     let mut by_contrast: BTreeMap<String, Arc<Series>> = BTreeMap::new();
     let mut images = Vec::new();
@@ -226,7 +226,7 @@ fn check_pixels(header: &Header, [rows, columns, frames]: [u64; 3]) -> Result<()
     }
 }
 
-fn series(object: &Item, relative: &str) -> Result<Series, DicomError> {
+fn series(object: &Item) -> Result<Series, DicomError> {
     let thickness = match object.float(tags::SLICE_THICKNESS)? {
         Some(thickness) => Some(thickness),
         None => {
@@ -240,20 +240,19 @@ fn series(object: &Item, relative: &str) -> Result<Series, DicomError> {
         None => object.integer(tags::NUMBER_OF_TEMPORAL_POSITIONS)?,
     };
     let words = [tags::SERIES_DESCRIPTION, tags::PROTOCOL_NAME].map(|tag| object.text(tag).unwrap_or_default());
-    let folder = relative.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let kinds = object.text(tags::IMAGE_TYPE).unwrap_or_default();
+    let sequence = object.text(tags::SCANNING_SEQUENCE).unwrap_or_default();
     Ok(Series {
         format: Format::Dicom,
         series_uid: object.text(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
         series_number: object.integer(tags::SERIES_NUMBER)?.unwrap_or(0),
         frame_of_reference: object.text(tags::FRAME_OF_REFERENCE_UID).unwrap_or_default(),
         description: words.join(" ").to_lowercase(),
-        contrast: frames::contrast(&object.text(tags::IMAGE_TYPE).unwrap_or_default(), object),
+        contrast: contrast(&kinds, &sequence),
         phases_expected: expected.and_then(|count| i32::try_from(count).ok()).filter(|count| *count > 0),
         slice_thickness_mm: thickness.filter(|thickness| *thickness > 0.0),
-        label: None,
-        split: None,
-        attributes: BTreeMap::new(),
-        person: origin::person(object, folder),
+        person: origin::person(object),
         scanner: origin::scanner(object)?,
+        ..Series::default()
     })
 }

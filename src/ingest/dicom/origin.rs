@@ -7,15 +7,14 @@ use super::item::Item;
 use crate::ingest::image::{Person, Scanner};
 use crate::ingest::privacy::allowed;
 
-/// Who was scanned. `folder` is the file's, below its source.
-pub fn person(object: &Item, folder: &str) -> Person {
+/// Who was scanned.
+pub fn person(object: &Item) -> Person {
     let sex = object.text(tags::PATIENT_SEX).filter(|sex| ["M", "F", "O"].contains(&sex.as_str()));
     Person {
         patient_id: object.text(tags::PATIENT_ID),
         identifiers: identifiers(object),
         issuer: object.text(tags::ISSUER_OF_PATIENT_ID).unwrap_or_default(),
         study_uid: object.text(tags::STUDY_INSTANCE_UID),
-        folder: folder.to_owned(),
         birth_date: object.text(tags::PATIENT_BIRTH_DATE).filter(|date| date.trim_matches('0').len() > 3),
         sex,
         age_years: object.text(tags::PATIENT_AGE).and_then(|age| age_years(&age)).or_else(|| age_at_study(object)),
@@ -69,6 +68,7 @@ pub fn scanner(object: &Item) -> Result<Scanner, DicomError> {
         software: safe(tags::SOFTWARE_VERSIONS),
         institution: safe(tags::INSTITUTION_NAME),
         station: safe(tags::STATION_NAME),
+        device_serial: object.text(tags::DEVICE_SERIAL_NUMBER),
     })
 }
 

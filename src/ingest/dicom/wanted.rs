@@ -4,7 +4,7 @@ use dicom::core::{Tag, VR};
 use dicom::dictionary_std::tags;
 
 /// By tag.
-const WANTED: [(Tag, VR); 77] = [
+const WANTED: [(Tag, VR); 79] = [
     (tags::SPECIFIC_CHARACTER_SET, VR::CS),
     (tags::IMAGE_TYPE, VR::CS),
     (tags::SOP_CLASS_UID, VR::UI),
@@ -31,6 +31,8 @@ const WANTED: [(Tag, VR); 77] = [
     (tags::PATIENT_AGE, VR::AS),
     (tags::SCANNING_SEQUENCE, VR::CS),
     (tags::SLICE_THICKNESS, VR::DS),
+    (tags::INVERSION_TIME, VR::DS),
+    (tags::ECHO_NUMBERS, VR::IS),
     (tags::MAGNETIC_FIELD_STRENGTH, VR::DS),
     (tags::DEVICE_SERIAL_NUMBER, VR::LO),
     (tags::SOFTWARE_VERSIONS, VR::LO),

@@ -2,13 +2,12 @@
 //!
 //! Array index i counts columns, j rows, k slices, t phases; frame number = t x slices + k.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::content::unpack::{self, Packing};
 use super::content::{Content, ContentError, Opener};
-use super::image::{Format, Image, Person, Scanner, Series, Timing};
+use super::image::{Format, Image, Person, Series, Timing};
 use crate::geometry::{Affine, VolumeGeometry, add, scale};
 
 pub mod header;
@@ -259,22 +258,13 @@ pub fn read(place: &Place<'_>) -> Result<Vec<Image>, NiftiError> {
     let stem = stem(path);
     let series = Arc::new(Series {
         format: Format::Nifti,
-        person: Person {
-            patient_id: Some(patient(path)),
-            folder: relative.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned(),
-            ..Person::default()
-        },
-        scanner: Scanner::default(),
+        person: Person { patient_id: Some(patient(path)), ..Person::default() },
         series_uid: relative.to_owned(),
-        series_number: 0,
-        frame_of_reference: String::new(),
         description: stem.to_lowercase(),
-        contrast: String::new(),
         phases_expected: i32::try_from(size.phases).ok(),
         slice_thickness_mm: (thickness > 0.0 && size.slices == 1).then_some(thickness),
-        label: None,
         split: split(relative),
-        attributes: BTreeMap::new(),
+        ..Series::default()
     });
     let step = step_ms(&header);
     let mut images = Vec::new();
