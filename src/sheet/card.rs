@@ -51,7 +51,7 @@ pub struct Card {
 
 /// Names of groups are long and have no spaces.
 fn breakable(text: &str) -> Markup {
-    html! { @for part in text.split_inclusive(';') { (part) wbr; } }
+    html! { @for part in text.split_inclusive([';', '=']) { (part) wbr; } }
 }
 
 fn box_of(size: Size) -> String {

@@ -218,7 +218,14 @@ fn sections(inspection: &Inspection) -> Vec<Section> {
     let groups = &inspection.groups.groups;
     let what = "Short-axis cines and pictures alone: what preprocess selects unless told otherwise.";
     vec![
-        Section { id: "groups", title: "Groups", body: html! { p.note { (what) } (groups_table(groups)) } },
+        Section {
+            id: "groups",
+            title: "Groups",
+            body: html! {
+                p.note { (what) }
+                @if groups.is_empty() { p { "There is none here." } } @else { (groups_table(groups)) }
+            },
+        },
         Section { id: "files", title: "Files", body: files_table(inspection) },
     ]
 }
