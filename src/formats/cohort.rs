@@ -191,6 +191,9 @@ pub struct GroupsJson {
     pub groups: Vec<GroupCounts>,
     /// Groups without the label.
     pub acquisition_groups: Vec<GroupCounts>,
+    /// Acquisition groups that are for the test alone, by the rule for small groups.
+    #[serde(default)]
+    pub held_out: Vec<String>,
     /// Groups too small to train or to judge, and metadata that contradict each other.
     pub warnings: Vec<String>,
 }

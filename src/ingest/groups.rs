@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::formats::cohort::{GROUPS_SCHEMA, GroupCounts, GroupsJson, StackRow};
+use crate::settings::ingest::{IngestSettings, SmallGroups};
 
 /// Manufacturer texts by what they begin with or contain, upper case; the published table of `docs/groups.md`.
 const VENDORS: [(&str, &str); 14] = [
@@ -92,6 +93,11 @@ pub fn acquisition_group(stack: &StackRow, group_by: &[String]) -> String {
 /// Sets `acquisition_group` and `group` of a stack.
 pub fn set_groups(stack: &mut StackRow, group_by: &[String]) {
     stack.acquisition_group = acquisition_group(stack, group_by);
+    set_group(stack, group_by);
+}
+
+/// Sets `group` from `acquisition_group` and the label.
+fn set_group(stack: &mut StackRow, group_by: &[String]) {
     stack.group = if group_by.iter().any(|key| key == "label") {
         let label = format!("label={}", value(stack, "label"));
         if stack.acquisition_group == ALL { label } else { format!("{label};{}", stack.acquisition_group) }
@@ -100,8 +106,42 @@ pub fn set_groups(stack: &mut StackRow, group_by: &[String]) {
     };
 }
 
-/// Fewer subjects than this cannot be trained on and judged.
-const SMALL_GROUP_SUBJECTS: usize = 10;
+/// What a merged group is called, value by value.
+const OTHER: &str = "other";
+
+/// Labelled subjects of each acquisition group that training may use.
+fn labelled_subjects(stacks: &[StackRow]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut subjects: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for stack in stacks.iter().filter(|stack| is_for_training(stack)) {
+        let members = subjects.entry(stack.acquisition_group.clone()).or_default();
+        // Where nothing is labelled yet, all subjects count.
+        if stack.label.is_some() || stacks.iter().all(|stack| stack.label.is_none()) {
+            members.insert(stack.subject_id.clone());
+        }
+    }
+    subjects
+}
+
+/// Applies the rule for small groups; gives the acquisition groups that are held out.
+pub fn apply_rule(stacks: &mut [StackRow], settings: &IngestSettings) -> Vec<String> {
+    let subjects = labelled_subjects(stacks);
+    let small = subjects.into_iter().filter(|(_, members)| members.len() < settings.min_group_subjects);
+    let small: BTreeSet<String> = small.map(|(name, _)| name).collect();
+    match settings.small_groups {
+        SmallGroups::Warn => Vec::new(),
+        SmallGroups::HoldOut => small.into_iter().collect(),
+        SmallGroups::MergeToOther => {
+            for stack in stacks.iter_mut().filter(|stack| small.contains(&stack.acquisition_group)) {
+                let keys = settings.group_by.iter().filter(|key| *key != "label");
+                let pairs: Vec<String> =
+                    keys.map(|key| format!("{}={OTHER}", key.strip_prefix("attr_").unwrap_or(key))).collect();
+                stack.acquisition_group = if pairs.is_empty() { ALL.to_owned() } else { pairs.join(";") };
+                set_group(stack, &settings.group_by);
+            }
+            Vec::new()
+        }
+    }
+}
 
 /// Whether preprocess selects a stack unless told otherwise: short-axis cines and plain images.
 pub fn is_for_training(stack: &StackRow) -> bool {
@@ -109,7 +149,13 @@ pub fn is_for_training(stack: &StackRow) -> bool {
 }
 
 /// `groups.json` over the stacks that training may use: short-axis cines and plain images.
-pub fn summarise(stacks: &[StackRow], group_by: &[String], conflicts: Vec<String>) -> GroupsJson {
+pub fn summarise(
+    stacks: &[StackRow],
+    settings: &IngestSettings,
+    held_out: Vec<String>,
+    conflicts: Vec<String>,
+) -> GroupsJson {
+    let group_by = &settings.group_by;
     let counted: Vec<&StackRow> = stacks.iter().filter(|stack| is_for_training(stack)).collect();
     let groups = counts(&counted, |stack| &stack.group);
     let acquisition_groups = counts(&counted, |stack| &stack.acquisition_group);
@@ -118,13 +164,39 @@ pub fn summarise(stacks: &[StackRow], group_by: &[String], conflicts: Vec<String
         warnings.push("no short-axis cine and no picture: nothing here can be trained on".to_owned());
     }
     warnings.extend(labels_alike(&counted));
-    for group in groups.iter().filter(|group| group.subjects < SMALL_GROUP_SUBJECTS) {
+    let least = settings.min_group_subjects;
+    for group in groups.iter().filter(|group| group.subjects < least) {
+        let (name, subjects) = (&group.name, group.subjects);
         warnings.push(format!(
-            "group `{}` has {} subjects: too few to train and to judge (fewer than {SMALL_GROUP_SUBJECTS})",
-            group.name, group.subjects
+            "group `{name}` has {subjects} subjects: too few to train and to judge (fewer than {least})"
         ));
     }
-    GroupsJson { schema: GROUPS_SCHEMA.to_owned(), group_by: group_by.to_vec(), groups, acquisition_groups, warnings }
+    warnings.extend(held_out.iter().map(|name| format!("group `{name}` is small and held out: for the test alone")));
+    let schema = GROUPS_SCHEMA.to_owned();
+    GroupsJson { schema, group_by: group_by.clone(), groups, acquisition_groups, held_out, warnings }
+}
+
+/// Scanners' metadata that contradict each other: a station at several sites, a study of one subject from several vendors.
+pub fn conflicts(stacks: &[StackRow]) -> Vec<String> {
+    let mut sites: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut vendors: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    for stack in stacks {
+        if let (Some(station), Some(site)) = (&stack.station, &stack.site) {
+            sites.entry((station, stack.model.as_deref().unwrap_or_default())).or_default().insert(site);
+        }
+        if let (Some(study), Some(vendor)) = (&stack.study_id, &stack.vendor) {
+            vendors.entry((&stack.subject_id, study)).or_default().insert(vendor);
+        }
+    }
+    let named = |names: &BTreeSet<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let several = sites.iter().filter(|(_, sites)| sites.len() > 1);
+    let moved = several.map(|((station, _), sites)| {
+        format!("station `{station}` is at several sites ({}): one of them renamed, or two scanners?", named(sites))
+    });
+    let mixed = vendors.iter().filter(|(_, vendors)| vendors.len() > 1).map(|((subject, _), vendors)| {
+        format!("subject {subject}: one study has images of several vendors ({})", named(vendors))
+    });
+    moved.chain(mixed).collect()
 }
 
 /// Labels that differ in case or spaces only: a typing error would become a class of its own.
@@ -201,5 +273,49 @@ mod tests {
         stack.site = None;
         set_groups(&mut stack, &["site".into()]);
         assert_eq!((stack.group.as_str(), stack.acquisition_group.as_str()), ("site=unknown", "site=unknown"));
+    }
+
+    /// Subjects by hand: eleven at a, two at b, one at c.
+    #[test]
+    fn small_groups_are_warned_of_merged_or_held_out() {
+        use std::path::Path;
+
+        use crate::settings::ingest::IngestWire;
+
+        let rows = || -> Vec<StackRow> {
+            let sites = (0..11).map(|_| "a").chain(["b", "b", "c"]);
+            let row = |(number, site): (usize, &str)| {
+                let mut row = StackRow {
+                    subject_id: format!("s{number}"),
+                    site: Some(site.into()),
+                    label: Some("DCM".into()),
+                    source_format: "image".into(),
+                    ..StackRow::default()
+                };
+                set_groups(&mut row, &["site".into(), "label".into()]);
+                row
+            };
+            sites.enumerate().map(row).collect()
+        };
+        let outcome = |small_groups, least| {
+            let wire = IngestWire {
+                group_by: Some(vec!["site".into(), "label".into()]),
+                min_group_subjects: least,
+                small_groups: Some(small_groups),
+                ..IngestWire::default()
+            };
+            let settings = IngestSettings::from_wire(wire, Path::new("")).unwrap();
+            let mut rows = rows();
+            let held_out = apply_rule(&mut rows, &settings);
+            summarise(&rows, &settings, held_out, Vec::new())
+        };
+        let names = |json: &GroupsJson| json.groups.iter().map(|group| group.name.clone()).collect::<Vec<_>>();
+        let warned = outcome(SmallGroups::Warn, None);
+        assert_eq!((warned.groups.len(), warned.warnings.len()), (3, 2));
+        let merged = outcome(SmallGroups::MergeToOther, None);
+        assert_eq!(names(&merged), ["label=DCM;site=a", "label=DCM;site=other"]);
+        assert_eq!((merged.groups[1].subjects, merged.warnings.len()), (3, 1), "still small");
+        let held = outcome(SmallGroups::HoldOut, Some(2));
+        assert_eq!(held.held_out, ["site=c"]);
     }
 }

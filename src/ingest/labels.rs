@@ -17,8 +17,20 @@ const CAP_BYTES: u64 = 256 << 20;
 /// Table index of rows that were found among the scans.
 pub const SIDECAR: usize = usize::MAX;
 /// Columns with a meaning; all others become `attr_<name>`.
-const KNOWN: [&str; 11] =
-    ["patient_id", "study_uid", "file", "label", "site", "vendor", "model", "software", "sex", "age_years", "split"];
+const KNOWN: [&str; 12] = [
+    "patient_id",
+    "study_uid",
+    "folder",
+    "file",
+    "label",
+    "site",
+    "vendor",
+    "model",
+    "software",
+    "sex",
+    "age_years",
+    "split",
+];
 /// The information file of the M&Ms challenges by its headers.
 const MNMS: [(&str, &str); 7] = [
     ("patient_id", "External code"),
@@ -58,7 +70,7 @@ pub type LeftOut = Vec<String>;
 /// # Errors
 /// [`IngestError::Labels`] with line and remedy.
 pub fn read(settings: &LabelsSettings, index: usize) -> Result<(Vec<LabelRow>, LeftOut), IngestError> {
-    let text = fsx::read_text(&settings.file, CAP_BYTES)?;
+    let text = decoded(&fsx::read(&settings.file, CAP_BYTES)?);
     let wrong = |line: usize, problem: String| IngestError::Labels { path: settings.file.clone(), line, problem };
     let (headers, rows) = parse(&text).map_err(|(line, problem)| wrong(line, problem))?;
     for (name, header) in &settings.columns {
@@ -69,10 +81,10 @@ pub fn read(settings: &LabelsSettings, index: usize) -> Result<(Vec<LabelRow>, L
     }
     let rows: Vec<LabelRow> =
         rows.into_iter().map(|(line, cells)| row(&headers, &cells, settings, (index, line))).collect();
-    let keys = ["patient_id", "study_uid", "file"];
+    let keys = ["patient_id", "study_uid", "folder", "file"];
     if !rows.iter().any(|row| keys.iter().any(|key| row.get(key).is_some())) {
         let problem = format!(
-            "no column patient_id, study_uid or file; there are: {}; map one with columns = {{ patient_id = \"...\" }}",
+            "no column patient_id, study_uid, folder or file; there are: {}; map one with columns = {{ patient_id = \"...\" }}",
             headers.join(", ")
         );
         return Err(wrong(1, problem));
@@ -93,6 +105,17 @@ pub fn read_mnms(path: &Path) -> Option<Vec<LabelRow>> {
     let columns = columns.map(|(name, header)| ((*name).to_owned(), (*header).to_owned())).collect();
     let settings = LabelsSettings { file: path.to_path_buf(), columns, rewrite: Vec::new() };
     Some(rows.into_iter().map(|(line, cells)| row(&headers, &cells, &settings, (SIDECAR, line))).collect())
+}
+
+/// The text of a table: UTF-8, UTF-16 with its byte-order mark (Excel's "Unicode text"), else Windows-1252.
+fn decoded(bytes: &[u8]) -> String {
+    match encoding_rs::Encoding::for_bom(bytes) {
+        Some((encoding, mark)) => encoding.decode_without_bom_handling(&bytes[mark..]).0.into_owned(),
+        None => match std::str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned(),
+        },
+    }
 }
 
 pub(super) type Parsed = (Vec<String>, Vec<(usize, Vec<String>)>);
@@ -169,7 +192,7 @@ fn identifies(header: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Nearness {
     is_sidecar: bool,
-    /// 0 file, 1 study, 2 patient.
+    /// 0 file, 1 study or folder, 2 patient.
     key: u8,
 }
 
@@ -185,6 +208,12 @@ impl<'a> Matches<'a> {
         self.rows.iter().find_map(|(_, row)| row.get(name))
     }
 
+    /// Whether a label table or a sidecar has that value.
+    pub fn source(&self, name: &str) -> &'static str {
+        let found = self.rows.iter().find(|(_, row)| row.get(name).is_some());
+        if found.is_some_and(|(nearness, _)| nearness.is_sidecar) { "sidecar" } else { "table" }
+    }
+
     /// The nearest value of every attribute.
     pub fn attributes(&self) -> BTreeMap<String, String> {
         let pairs = self.rows.iter().rev().flat_map(|(_, row)| &row.attributes);
@@ -194,6 +223,11 @@ impl<'a> Matches<'a> {
     /// What the tables' left-out columns say of the person.
     pub fn identifiers(&self) -> impl Iterator<Item = &'a String> {
         self.rows.iter().flat_map(|(_, row)| &row.identifiers)
+    }
+
+    /// The rows that were joined by patient id.
+    pub fn of_patient(&self) -> impl Iterator<Item = &'a LabelRow> {
+        self.rows.iter().filter(|(nearness, _)| nearness.key == 2).map(|(_, row)| *row)
     }
 
     /// Two rows, equally near, that give different labels.
@@ -210,6 +244,7 @@ pub struct Joiner<'a> {
     by_patient: BTreeMap<&'a str, Vec<usize>>,
     by_study: BTreeMap<&'a str, Vec<usize>>,
     by_file: BTreeMap<&'a str, Vec<usize>>,
+    by_folder: BTreeMap<&'a str, Vec<usize>>,
     by_pattern: Vec<(Regex, usize)>,
     rows: &'a [LabelRow],
     matched: BTreeSet<usize>,
@@ -222,6 +257,7 @@ impl<'a> Joiner<'a> {
             by_patient: BTreeMap::new(),
             by_study: BTreeMap::new(),
             by_file: BTreeMap::new(),
+            by_folder: BTreeMap::new(),
             by_pattern: Vec::new(),
             rows,
             matched: BTreeSet::new(),
@@ -232,6 +268,9 @@ impl<'a> Joiner<'a> {
             }
             if let Some(uid) = row.get("study_uid") {
                 joiner.by_study.entry(uid.trim()).or_default().push(index);
+            }
+            if let Some(folder) = row.get("folder") {
+                joiner.by_folder.entry(folder.trim_matches('/')).or_default().push(index);
             }
             match row.get("file") {
                 Some(file) if file.contains('*') => {
@@ -257,6 +296,11 @@ impl<'a> Joiner<'a> {
         ends.filter_map(|end| self.by_file.get(end)).flatten().for_each(|index| add(index, 0));
         let fits = self.by_pattern.iter().filter(|(pattern, _)| pattern.is_match(relative));
         fits.for_each(|(_, index)| add(index, 0));
+        // A folder below the source, by its whole path or by its name alone.
+        let folders: Vec<&str> = relative.match_indices('/').map(|(at, _)| &relative[..at]).collect();
+        let named = folders.iter().flat_map(|folder| [Some(*folder), folder.rsplit_once('/').map(|(_, name)| name)]);
+        let named = named.flatten().filter_map(|folder| self.by_folder.get(folder)).flatten();
+        named.for_each(|index| add(index, 1));
         let study = series.person.study_uid.as_ref().and_then(|uid| self.by_study.get(uid.as_str()));
         study.into_iter().flatten().for_each(|index| add(index, 1));
         let patient = series.person.patient_id.as_ref().and_then(|id| self.by_patient.get(id.trim()));
@@ -319,6 +363,28 @@ mod tests {
         assert_eq!(rows[0].get("patient_id").unwrap(), "007");
         assert_eq!(number(&rows[0].attributes["EF"]), Some(35.5));
         assert_eq!(rows[0].place, (0, 2));
+    }
+
+    /// As Excel writes "Unicode text": UTF-16 little-endian, tabs, a quoted line break; and a German Windows table.
+    #[test]
+    fn tables_of_excel_are_read() {
+        let text = "patient_id\tlabel\tnote\r\n007\tDCM\t\"two\r\nlines\"\r\n";
+        let utf16: Vec<u8> = [0xFEFF_u16].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        assert_eq!(decoded(&utf16), text);
+        let (_, rows) = parse(&decoded(&utf16)).unwrap();
+        assert_eq!(rows, [(2, vec!["007".to_owned(), "DCM".to_owned(), "two\nlines".to_owned()])]);
+        assert_eq!(decoded(b"Gr\xf6\xdfe"), "Größe");
+    }
+
+    #[test]
+    fn a_folder_joins_all_that_is_below_it_by_path_or_name() {
+        let rows = table("folder,label\nA/s1,DCM\ns2,HCM\n", &[], &[]).unwrap();
+        let mut joiner = Joiner::new(&rows);
+        let mut label = |path: &str| joiner.rows_of(&Series::default(), path).get("label").cloned();
+        assert_eq!(label("A/s1/1/2.dcm").as_deref(), Some("DCM"));
+        assert_eq!(label("B/s2/2.dcm").as_deref(), Some("HCM"));
+        assert_eq!(label("B/s1/2.dcm"), None, "another s1");
+        assert_eq!(label("s2.dcm"), None);
     }
 
     #[test]

@@ -36,5 +36,5 @@ pub use deidentify::DeidentifySummary;
 pub use error::IngestError;
 pub use groups::{GROUP_KEYS, acquisition_group};
 pub use key::{read_or_create as read_or_create_key, throw_away as throw_away_key};
-pub use scan::{Scan, UnmatchedLabel, scan};
+pub use scan::{LabelProblem, Scan, scan};
 pub use write::{IngestSummary, ingest};

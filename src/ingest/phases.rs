@@ -286,8 +286,11 @@ fn untimed(images: &[Image], members: &[usize]) -> Parts {
     vec![numbered(images, members)]
 }
 
+/// A number that images are ordered by.
+type Number = fn(&Image) -> Option<i64>;
+
 fn numbered(images: &[Image], members: &[usize]) -> (Vec<usize>, PhaseOrder) {
-    let numbers: [(PhaseOrder, fn(&Image) -> Option<i64>); 2] = [
+    let numbers: [(PhaseOrder, Number); 2] = [
         (PhaseOrder::AcquisitionNumber, |image| image.timing.acquisition_number),
         (PhaseOrder::InstanceNumber, |image| image.timing.instance_number),
     ];

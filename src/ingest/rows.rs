@@ -12,7 +12,7 @@ use super::privacy::{Pseudonyms, allowed};
 use super::stacks::{Stack, position_of};
 use super::view::{Evidence, View, view};
 use crate::formats::cohort::{FrameRow, StackRow};
-use crate::settings::ingest::IngestSettings;
+use crate::settings::ingest::{IngestSettings, SiteFrom};
 
 /// Ages above are one (design, Privacy).
 const AGE_CAP_YEARS: f64 = 90.0;
@@ -25,6 +25,19 @@ pub struct Facts<'a> {
     pub matches: &'a Matches<'a>,
     /// `site_map` and the like.
     pub settings: &'a IngestSettings,
+    /// Path of the file below its source.
+    pub relative: &'a str,
+}
+
+/// Where an unknown value is from.
+const UNKNOWN: &str = "unknown";
+
+/// A value and where it is from.
+pub struct Told {
+    /// `None`: nobody knows.
+    pub value: Option<String>,
+    /// As written in `stacks.parquet`.
+    pub source: &'static str,
 }
 
 impl Facts<'_> {
@@ -40,19 +53,38 @@ impl Facts<'_> {
         allowed(value, &known)
     }
 
-    /// Label tables, then `site_map`, then InstitutionName.
-    pub fn site(&self) -> Option<String> {
+    /// The site and where it is from: label tables, then `site_map`, then what `site_from` says.
+    pub fn site(&self, ids: &Pseudonyms) -> Told {
+        if let Some(value) = self.told("site") {
+            return Told { value: Some(value), source: self.matches.source("site") };
+        }
         let scanner = &self.series.scanner;
-        let mapped = || {
-            let names = [&scanner.institution, &scanner.station];
-            names.into_iter().flatten().find_map(|name| self.settings.site_map.get(name)).cloned()
+        let device = scanner.device_serial.as_ref().map(|serial| device(ids, scanner.manufacturer.as_deref(), serial));
+        let names = [&scanner.institution, &scanner.station, &device];
+        if let Some(value) = names.into_iter().flatten().find_map(|name| self.settings.site_map.get(name)) {
+            return Told { value: Some(value.clone()), source: "site-map" };
+        }
+        let (value, source) = match self.settings.site_from {
+            SiteFrom::Institution => (scanner.institution.clone(), "institution"),
+            SiteFrom::Station => (scanner.station.clone(), "station"),
+            SiteFrom::DeviceSerial => (device, "device-serial"),
+            SiteFrom::Folder => {
+                let folder = self.relative.split_once('/').map(|(first, _)| first.trim_end_matches('!'));
+                (folder.and_then(|folder| self.safe(folder)), "folder")
+            }
         };
-        self.told("site").or_else(mapped).or_else(|| scanner.institution.clone())
+        Told { source: if value.is_some() { source } else { UNKNOWN }, value }
     }
 
-    fn vendor(&self) -> Option<String> {
+    fn vendor(&self) -> Told {
         let told = self.told("vendor").and_then(|vendor| groups::vendor(&vendor));
-        told.or_else(|| self.series.scanner.manufacturer.as_deref().and_then(groups::vendor))
+        let own = || self.series.scanner.manufacturer.as_deref().and_then(groups::vendor);
+        match told {
+            Some(value) => Told { value: Some(value), source: self.matches.source("vendor") },
+            None => {
+                own().map_or(Told { value: None, source: UNKNOWN }, |value| Told { value: Some(value), source: "file" })
+            }
+        }
     }
 
     /// Whether a label table names another vendor than the file does.
@@ -102,6 +134,7 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
     } else {
         view(&evidence)
     };
+    let (vendor, site) = (facts.vendor(), facts.site(ids));
     StackRow {
         stack_id: stack_id(images, stack, subject, ids),
         subject_id: subject.id.clone(),
@@ -112,14 +145,14 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
         view_evidence: format!("{}; {}", view.evidence, stack.kind.as_str()),
         phase_order: stack.phase_order.as_str().to_owned(),
         position_rule: stack.position_rule.text(),
-        vendor: facts.vendor(),
-        vendor_source: String::new(),
+        vendor_source: vendor.source.to_owned(),
+        vendor: vendor.value,
         manufacturer_raw: scanner.manufacturer.clone(),
         model: facts.told("model").or_else(|| scanner.model.clone()),
         field_strength_t: scanner.field_strength_raw.and_then(groups::field_strength_t),
         field_strength_raw: scanner.field_strength_raw,
-        site: facts.site(),
-        site_source: String::new(),
+        site_source: site.source.to_owned(),
+        site: site.value,
         station: scanner.station.clone(),
         software: facts.told("software").or_else(|| scanner.software.clone()),
         device: scanner.device_serial.as_ref().map(|serial| device(ids, scanner.manufacturer.as_deref(), serial)),

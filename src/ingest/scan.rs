@@ -22,13 +22,16 @@ use crate::formats::cohort::{
 use crate::outdir::fingerprint;
 use crate::settings::ingest::IngestSettings;
 
-/// A row of a label table that speaks of no scan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnmatchedLabel {
+/// A row of a label table that speaks of no scan, or not of one alone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LabelProblem {
     /// Index of the table in the settings.
     pub table: usize,
     /// 1-based line in it.
     pub line: usize,
+    /// `no-scan`, `contradiction` (another row gives the same scans another label) or `several-subjects` (its patient id is that of
+    /// several people).
+    pub problem: &'static str,
 }
 
 /// Who is behind a pseudonym; written to `--crosswalk` alone.
@@ -56,8 +59,8 @@ pub struct Scan {
     pub counts: CohortCounts,
     /// SHA-256 over the sorted stack and frame rows, without paths.
     pub content_hash: String,
-    /// Label rows that speak of no scan.
-    pub unmatched_labels: Vec<UnmatchedLabel>,
+    /// Label rows that speak of no scan, or not of one alone.
+    pub label_problems: Vec<LabelProblem>,
     /// What a person should know; without identifiers.
     pub warnings: Vec<String>,
     pub(super) crosswalk: Vec<CrosswalkRow>,
@@ -129,23 +132,24 @@ pub(super) fn scan_found(
     let names: Vec<String> = subjects.iter().map(|subject| subject.id.clone()).collect();
     let assembly = assemble(&images, &names);
     account(&images, &assembly, &mut ledger);
-    let (stacks, frames) = cohort.rows(&assembly, &subjects)?;
+    let (mut stacks, frames) = cohort.rows(&assembly, &subjects)?;
     warnings.extend(cohort.warnings(&subjects));
+    warnings.extend(groups::conflicts(&stacks));
     if !settings.labels.is_empty() {
         check_labels(&joiner, &stacks, &mut warnings)?;
     }
-    let unmatched = joiner.unmatched().into_iter();
-    let unmatched: Vec<UnmatchedLabel> =
-        unmatched.map(|row| UnmatchedLabel { table: row.place.0, line: row.place.1 }).collect();
+    let label_problems = cohort.label_problems(&joiner, &subjects);
+    let unmatched = joiner.unmatched().len();
     context.observer.end();
-    let groups = groups::summarise(&stacks, &settings.group_by, warnings);
+    let held_out = groups::apply_rule(&mut stacks, settings);
+    let groups = groups::summarise(&stacks, settings, held_out, warnings);
     let ledger = ledger.rows(found);
-    let counts = count(&stacks, &frames, &ledger, unmatched.len());
+    let counts = count(&stacks, &frames, &ledger, unmatched);
     Ok(Scan {
         content_hash: content_hash(&stacks, &frames),
         warnings: groups.warnings.clone(),
         crosswalk: cohort.crosswalk(&subjects),
-        unmatched_labels: unmatched,
+        label_problems,
         stacks,
         frames,
         ledger,
@@ -266,7 +270,8 @@ struct Cohort<'a> {
 
 impl<'a> Cohort<'a> {
     fn facts(&self, image: &'a Image) -> Facts<'a> {
-        Facts { series: &image.series, matches: &self.matches[&image.file], settings: self.settings }
+        let relative = &self.found[image.file].relative;
+        Facts { series: &image.series, matches: &self.matches[&image.file], settings: self.settings, relative }
     }
 
     /// The subject of each image.
@@ -275,7 +280,7 @@ impl<'a> Cohort<'a> {
         let mut known: BTreeMap<usize, Subject> = BTreeMap::new();
         let mut subject = |image: &'a Image| {
             let make = || {
-                let site = people.is_shared(&image.series).then(|| self.facts(image).site()).flatten();
+                let site = people.is_shared(&image.series).then(|| self.facts(image).site(self.ids).value).flatten();
                 let folder = people::folder(&self.found[image.file]);
                 people.subject(self.ids, &image.series, &folder, site.as_deref())
             };
@@ -340,6 +345,31 @@ impl<'a> Cohort<'a> {
         let both = "give the same scans different labels: taken as unlabelled";
         warnings.extend(labels.into_iter().map(|(a, b)| format!("label rows {} and {} {both}", place(a), place(b))));
         warnings
+    }
+
+    /// Rows of label tables that need a look, by table and line.
+    fn label_problems(&self, joiner: &Joiner<'_>, subjects: &[Subject]) -> Vec<LabelProblem> {
+        let mut found = BTreeSet::new();
+        let mut add = |(table, line): (usize, usize), problem| {
+            if table != labels::SIDECAR {
+                found.insert(LabelProblem { table, line, problem });
+            }
+        };
+        joiner.unmatched().into_iter().for_each(|row| add(row.place, "no-scan"));
+        let mut of_row: BTreeMap<(usize, usize), &str> = BTreeMap::new();
+        for (image, subject) in self.images.iter().zip(subjects) {
+            let matches = &self.matches[&image.file];
+            if let Some((a, b)) = matches.contradiction() {
+                add(a.place, "contradiction");
+                add(b.place, "contradiction");
+            }
+            for row in matches.of_patient() {
+                if *of_row.entry(row.place).or_insert(&subject.id) != subject.id {
+                    add(row.place, "several-subjects");
+                }
+            }
+        }
+        found.into_iter().collect()
     }
 
     fn crosswalk(&self, subjects: &[Subject]) -> Vec<CrosswalkRow> {

@@ -358,7 +358,7 @@ proptest::proptest! {
             acquisition: Some(*acquisition),
             instance: i64::try_from(number).unwrap() % 11,
             announced: (*one == 3).then_some(6),
-            acquired: (*one != 2).then(|| 20_240_101_120_000.0 + *acquisition as f64),
+            acquired: (*one != 2).then_some(20_240_101_120_000.0 + *acquisition as f64),
         }).collect();
         let images = shaped(&shapes);
         let mut order: Vec<usize> = (0..images.len()).collect();

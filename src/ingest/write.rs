@@ -8,7 +8,7 @@ use super::deidentify::{DeidentifySummary, Export};
 use super::discover::{Found, discover};
 use super::privacy::Pseudonyms;
 use super::scan::{CrosswalkRow, Scan, absolute, scan_found};
-use super::{IngestError, key};
+use super::{IngestError, groups, key};
 use crate::context::Context;
 use crate::formats::cohort::{
     COHORT_JSON, COHORT_SCHEMA, CohortCounts, CohortJson, FRAMES_PARQUET, GROUPS_JSON, GroupsJson, LEDGER_PARQUET,
@@ -25,6 +25,8 @@ const GENERATION: &str = "ingest generation 2";
 const LEDGER_CSV: &str = "ledger.csv";
 /// Lines of label tables that speak of no scan.
 const UNMATCHED_CSV: &str = "unmatched_labels.csv";
+/// Scans without a label, by pseudonym.
+const UNLABELLED_CSV: &str = "unlabelled_stacks.csv";
 /// A label table is small.
 const TABLE_CAP_BYTES: u64 = 256 << 20;
 /// `cohort.json` and `groups.json` are small.
@@ -135,6 +137,7 @@ fn write(settings: &IngestSettings, scan: &Scan, folder: OutDir, provenance: Pro
     ledger.write_parquet(&folder.path(LEDGER_PARQUET))?;
     ledger.write_csv(&folder.path(LEDGER_CSV))?;
     unmatched_table(settings, scan).write_csv(&folder.path(UNMATCHED_CSV))?;
+    unlabelled_table(scan).write_csv(&folder.path(UNLABELLED_CSV))?;
     folder.write("settings.toml", settings_toml(settings)?.as_bytes())?;
     folder.write_json(GROUPS_JSON, &scan.groups)?;
     let json_error = |source| OutDirError::Json { path: folder.path(COHORT_JSON), source };
@@ -149,14 +152,25 @@ fn write(settings: &IngestSettings, scan: &Scan, folder: OutDir, provenance: Pro
     Ok(())
 }
 
-/// Lines that speak of no scan, by table; a line number names no patient.
+/// Lines of label tables that need a look; a line number names no patient.
 fn unmatched_table(settings: &IngestSettings, scan: &Scan) -> Table {
-    let rows = &scan.unmatched_labels;
+    let rows = &scan.label_problems;
     let path = |table: usize| settings.labels.get(table).map(|labels| labels.file.to_string_lossy().into_owned());
     let line = |line: usize| i32::try_from(line).ok();
     Table::new()
         .with("path", Column::Text(rows.iter().map(|row| path(row.table)).collect()))
         .with("line", Column::Int32(rows.iter().map(|row| line(row.line)).collect()))
+        .with("problem", Column::Text(rows.iter().map(|row| Some(row.problem.to_owned())).collect()))
+}
+
+/// Stacks that training could use and that no table and no sidecar gives a label.
+fn unlabelled_table(scan: &Scan) -> Table {
+    let rows: Vec<_> =
+        scan.stacks.iter().filter(|stack| groups::is_for_training(stack) && stack.label.is_none()).collect();
+    Table::new()
+        .with("stack_id", Column::Text(rows.iter().map(|row| Some(row.stack_id.clone())).collect()))
+        .with("subject_id", Column::Text(rows.iter().map(|row| Some(row.subject_id.clone())).collect()))
+        .with("acquisition_group", Column::Text(rows.iter().map(|row| Some(row.acquisition_group.clone())).collect()))
 }
 
 fn read_summary(out: &Path) -> Result<IngestSummary, IngestError> {

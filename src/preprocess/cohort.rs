@@ -26,6 +26,26 @@ struct CohortHead {
     content_hash: String,
 }
 
+/// What is read of `groups.json`.
+#[derive(serde::Deserialize)]
+struct Groups {
+    #[serde(default)]
+    held_out: Vec<String>,
+}
+
+/// Acquisition groups that ingest's rule for small groups holds out of training.
+///
+/// # Errors
+/// [`PreprocessError::Cohort`].
+pub fn held_out(folder: &Path) -> Result<Vec<String>, PreprocessError> {
+    let groups: Result<Groups, _> = read_json(&folder.join("groups.json"));
+    let wrong = |error: Box<dyn std::error::Error + Send + Sync>| PreprocessError::Cohort {
+        path: folder.to_path_buf(),
+        source: error,
+    };
+    Ok(groups.map_err(|error| wrong(error.into()))?.held_out)
+}
+
 impl Cohort {
     /// A cohort of these stacks and frames (by stack id).
     pub fn new(content_hash: String, mut stacks: Vec<CohortStack>, frames: BTreeMap<String, Vec<CohortFrame>>) -> Self {

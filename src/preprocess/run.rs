@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::cohort::Cohort;
+use super::cohort::{self, Cohort};
 use super::decide;
 use super::error::PreprocessError;
 use super::memory;
@@ -48,6 +48,7 @@ pub fn preprocess(
     context: Context<'_>,
 ) -> Result<PreprocessSummary, PreprocessError> {
     let read = source::reader();
+    let settings = &settings.with_held_out(cohort::held_out(cohort)?);
     preprocess_with(settings, Cohort::read(cohort)?, &*read, (out, force), context)
 }
 

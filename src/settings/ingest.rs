@@ -57,9 +57,47 @@ pub struct IngestWire {
     /// Sites by InstitutionName or StationName.
     #[serde(default)]
     pub site_map: BTreeMap<String, String>,
+    /// What names a site where neither a label table nor `site_map` does: `institution` (default), `station`, `device-serial` (a
+    /// pseudonym of it) or `folder` (the first one below the source).
+    pub site_from: Option<SiteFrom>,
+    /// Groups of fewer labelled subjects are small; default 10.
+    pub min_group_subjects: Option<usize>,
+    /// What becomes of small groups: `warn` (default), `merge-to-other` or `hold-out`.
+    pub small_groups: Option<SmallGroups>,
     /// Key of the pseudonyms; default: one in the user's configuration folder.
     pub key: Option<PathBuf>,
 }
+
+/// What names a site where nobody says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SiteFrom {
+    /// InstitutionName.
+    #[default]
+    Institution,
+    /// StationName.
+    Station,
+    /// A pseudonym of DeviceSerialNumber.
+    DeviceSerial,
+    /// The first folder below the source.
+    Folder,
+}
+
+/// What becomes of groups with fewer subjects than `min_group_subjects`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SmallGroups {
+    /// They stay, with a warning.
+    #[default]
+    Warn,
+    /// Each value of their name becomes `other`: they are one group.
+    MergeToOther,
+    /// `groups.json` lists them in `held_out`; preprocess keeps them for the test alone.
+    HoldOut,
+}
+
+/// Default of `min_group_subjects`: with fewer, nothing can be trained and judged.
+const MIN_GROUP_SUBJECTS: usize = 10;
 
 /// One label table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -115,6 +153,12 @@ pub struct IngestSettings {
     pub images: Option<ImagesSettings>,
     /// Sites by InstitutionName or StationName.
     pub site_map: BTreeMap<String, String>,
+    /// What names a site where nobody says it.
+    pub site_from: SiteFrom,
+    /// Groups of fewer labelled subjects are small.
+    pub min_group_subjects: usize,
+    /// What becomes of them.
+    pub small_groups: SmallGroups,
     /// Key of the pseudonyms.
     pub key: Option<PathBuf>,
     /// Where to write the map from pseudonyms back to ids, if asked for.
@@ -158,7 +202,9 @@ impl IngestSettings {
     /// # Errors
     /// [`IngestSettingsError`] naming the key.
     pub fn from_wire(wire: IngestWire, base: &Path) -> Result<Self, IngestSettingsError> {
-        let IngestWire { labels, group_by, exclude, images, site_map, key } = wire.clone();
+        let whole = wire.clone();
+        let IngestWire { labels, group_by, exclude, images, site_map, site_from, key, .. } = whole;
+        let IngestWire { min_group_subjects, small_groups, .. } = wire;
         let labels = labels.iter().map(|one| LabelsSettings::from_wire(one, base)).collect::<Result<_, _>>()?;
         let group_by = group_by.unwrap_or_else(|| vec!["vendor".to_owned(), "site".to_owned()]);
         if group_by.is_empty() || group_by.iter().any(|key| key.trim().is_empty()) {
@@ -171,6 +217,9 @@ impl IngestSettings {
             exclude: exclude.iter().map(|one| pattern("exclude", one)).collect::<Result<_, _>>()?,
             images: images.map(ImagesSettings::try_from).transpose()?,
             site_map,
+            site_from: site_from.unwrap_or_default(),
+            min_group_subjects: min_group_subjects.unwrap_or(MIN_GROUP_SUBJECTS),
+            small_groups: small_groups.unwrap_or_default(),
             key: key.map(|key| base.join(key)),
             crosswalk: None,
             export_deidentified: None,

@@ -348,6 +348,15 @@ impl PreprocessSettings {
         &self.wire
     }
 
+    /// With these groups held out besides those of the settings.
+    #[must_use]
+    pub fn with_held_out(&self, names: Vec<String>) -> Self {
+        let mut settings = self.clone();
+        settings.held_out_groups.extend(names);
+        settings.wire.held_out_groups = settings.held_out_groups.iter().cloned().collect();
+        settings
+    }
+
     /// With a cap on the pixels held at once.
     #[must_use]
     pub fn with_max_memory_bytes(mut self, bytes: Option<u64>) -> Self {

@@ -230,7 +230,7 @@ fn every_file_of_the_phantom_is_in_the_ledger_once_with_the_outcome_of_the_truth
 
 /// Tables and JSON that must be equal; paths differ where files were renamed.
 fn comparable(cohort: &Path, with_paths: bool) -> Vec<Vec<u8>> {
-    let names = ["stacks.parquet", "groups.json", "settings.toml", "unmatched_labels.csv"];
+    let names = ["stacks.parquet", "groups.json", "settings.toml", "unmatched_labels.csv", "unlabelled_stacks.csv"];
     let mut all: Vec<Vec<u8>> = names.iter().map(|name| std::fs::read(cohort.join(name)).unwrap()).collect();
     if with_paths {
         let more = ["frames.parquet", "ledger.parquet", "ledger.csv", "cohort.json", ".inputs"];
@@ -399,7 +399,10 @@ fn labels_join_by_file_and_study_and_contradictions_are_told() {
     assert!(shown.contains("label rows 1:3 and 1:4 give the same scans different labels"), "{shown}");
     assert!(shown.contains("1 label rows match no scan"), "{shown}");
     let lines = std::fs::read_to_string(cohort.join("unmatched_labels.csv")).unwrap();
-    assert!(lines.ends_with(",5\n"), "{lines}");
+    let problems: Vec<&str> = lines.lines().skip(1).map(|line| line.split_once("labels.csv,").unwrap().1).collect();
+    assert_eq!(problems, ["3,contradiction", "4,contradiction", "5,no-scan"], "{lines}");
+    let unlabelled = std::fs::read_to_string(cohort.join("unlabelled_stacks.csv")).unwrap();
+    assert!(unlabelled.starts_with("stack_id,subject_id,acquisition_group\n") && unlabelled.lines().count() > 1);
     let stacks = table(&cohort, "stacks.parquet");
     let (paths, ids) = (path_by_stack(&cohort), stacks.required_text("stack_id").unwrap());
     for (row, id) in ids.iter().enumerate() {

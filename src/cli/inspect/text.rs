@@ -153,6 +153,7 @@ mod tests {
             group_by: Vec::new(),
             groups: Vec::new(),
             acquisition_groups: Vec::new(),
+            held_out: Vec::new(),
             warnings: Vec::new(),
         };
         let inspection = Inspection { counts: CohortCounts::default(), stacks, groups, warnings: Vec::new() };
