@@ -10,8 +10,19 @@ use crate::ingest::{files, ingest, json, phantom, table, text};
 use crate::support::{debian_program, expect_exit, groupdistil, real_data, run_python};
 
 /// Columns that depend on ids, or on what was left out of the first cohort.
-const OTHERWISE: [&str; 7] =
-    ["stack_id", "subject_id", "study_id", "subject_source", "positions_incomplete", "complete", "slice_spacing_mm"];
+const OTHERWISE: [&str; 11] = [
+    "stack_id",
+    "subject_id",
+    "study_id",
+    "subject_source",
+    "positions_incomplete",
+    "complete",
+    "slice_spacing_mm",
+    "device",
+    "position_rule",
+    "vendor_source",
+    "site_source",
+];
 
 /// Subjects of the second cohort by those of the first, whose pseudonyms are the second's patient ids.
 fn crosswalk(path: &Path) -> BTreeMap<String, String> {
@@ -19,6 +30,9 @@ fn crosswalk(path: &Path) -> BTreeMap<String, String> {
     let rows = reader.deserialize::<BTreeMap<String, String>>().map(Result::unwrap);
     rows.map(|row| (row["subject_id"].clone(), row["patient_id"].clone())).collect()
 }
+
+/// DICOM files as the validator and pydicom do not open them.
+const PACKED: &str = r"\.(zst|dcm\.gz)$";
 
 /// Each stack as its subject, its row without ids, and its frames without paths.
 fn stacks(cohort: &Path, subject: impl Fn(&str) -> String) -> Vec<(String, Vec<String>, Vec<String>)> {
@@ -87,7 +101,8 @@ fn copies_of_real_scans_keep_their_coding_and_pixels() {
         let temporary = tempfile::tempdir().unwrap();
         let at = |name: &str| temporary.path().join(name);
         let (cohort, copies) = (at("cohort"), at("copies"));
-        ingest(&source, &cohort, &["--export-deidentified", text(&copies)]);
+        // Packed ones, which pydicom does not open, have twins that are not.
+        ingest(&source, &cohort, &["--export-deidentified", text(&copies), "--exclude", PACKED]);
         run_python("deidentify", "deidentified.py", &[text(&cohort), text(&copies), text(&at("cohort.key"))]);
         let (again, cross) = (at("again"), at("crosswalk.csv"));
         ingest(&copies, &again, &["--crosswalk", text(&cross)]);
@@ -155,7 +170,16 @@ fn copies_are_no_worse_dicom_than_their_originals() {
     std::fs::write(&key, [5; 32]).unwrap();
     let mut arguments = vec!["ingest"];
     arguments.extend(sources.iter().map(|source| text(source)));
-    arguments.extend(["--out", text(&cohort), "--export-deidentified", text(&copies), "--key", text(&key)]);
+    arguments.extend([
+        "--exclude",
+        PACKED,
+        "--out",
+        text(&cohort),
+        "--export-deidentified",
+        text(&copies),
+        "--key",
+        text(&key),
+    ]);
     expect_exit(&mut groupdistil(&arguments), 0);
     let frames = table(&cohort, "frames.parquet");
     let (ids, paths) = (frames.required_text("stack_id").unwrap(), frames.required_text("path").unwrap());

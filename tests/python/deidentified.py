@@ -100,6 +100,8 @@ def check_dicom(source, copy, stack):
 
 def check_nifti(source, copy):
     old, new = nibabel.load(source), nibabel.load(copy)
+    if source.suffix == ".hdr" and not source.with_suffix(".img").exists():
+        return  # A pair of which only one half is compressed: not nibabel's.
     assert np.array_equal(np.asanyarray(old.dataobj), np.asanyarray(new.dataobj))
     assert np.allclose(old.affine, new.affine) and old.header.get_zooms() == new.header.get_zooms()
     assert not len(new.header.extensions)
