@@ -21,9 +21,11 @@ Examples:
   groupdistil ingest OpenDataset --group-by vendor,site --out mnms          the M&Ms collection: its CSV is found
   groupdistil ingest slices --config sunnybrook-ingest.toml --out cohort    pictures, explained by a pattern
   groupdistil ingest /export --out cohort --export-deidentified copies      de-identified DICOM and NIfTI beside it
+  groupdistil ingest day1.zip day2.tar.gz /export/more --out cohort         archives are read as they are, nothing is unpacked by hand
+  groupdistil ingest /export --set small_groups=hold-out --set min_group_subjects=20 --out cohort
   groupdistil ingest /export --exclude '(?i)/flow/' --crosswalk ~/crosswalk.csv --out cohort
 
-labels.csv has one of patient_id, study_uid or file, and label; optionally site, vendor, sex, age_years, split; other columns
+labels.csv has one of patient_id, study_uid, folder or file, and label; optionally site, vendor, sex, age_years, split; other columns
 become attr_<name>. The cohort holds paths: keep it in the hospital. Subjects are pseudonyms under a key (--key).";
 
 /// No settings file is larger than this.
@@ -33,7 +35,7 @@ const CONFIG_CAP_BYTES: u64 = 1 << 20;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct IngestArgs {
-    /// Folders or files with DICOM, NIfTI or pictures.
+    /// Folders, archives (.zip, .tar, .tar.gz, .gz) or files with DICOM, NIfTI or pictures.
     #[arg(value_name = "SRC", required = true)]
     sources: Vec<PathBuf>,
     #[command(flatten)]
