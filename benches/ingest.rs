@@ -66,18 +66,8 @@ fn commands(scans: &Path, out: &Path) -> Vec<(&'static str, Vec<String>)> {
     let program = env!("CARGO_BIN_EXE_groupdistil").to_owned();
     let ours = |threads: &str| {
         let key = text(&out.join("key"));
-        let words = [
-            "ingest",
-            &text(scans),
-            "--out",
-            &text(&out.join("cohort")),
-            "--force",
-            "-q",
-            "--threads",
-            threads,
-            "--key",
-            &key,
-        ];
+        let words =
+            ["ingest", &text(scans), "--out", &text(&out.join("cohort")), "-q", "--threads", threads, "--key", &key];
         std::iter::once(program.clone()).chain(words.iter().map(|word| (*word).to_owned())).collect::<Vec<_>>()
     };
     let dcm2niix = |kind: &[&str]| {
@@ -179,6 +169,8 @@ fn main() {
         for ((_, command), costs) in commands.iter().zip(&mut costs) {
             std::fs::remove_dir_all(&nifti).unwrap();
             std::fs::create_dir(&nifti).unwrap();
+            // Else the second run would find the cohort up to date.
+            let _ = std::fs::remove_dir_all(folder.join("cohort"));
             costs.push(run(command));
         }
     }

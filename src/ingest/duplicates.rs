@@ -103,9 +103,11 @@ impl Copies<'_> {
         self.by_instance && pixels::dicom::is_lossy(self.opener, &self.found[index].path)
     }
 
-    /// SHA-256 of the unpacked bytes; `None` when they cannot be read again.
+    /// SHA-256 of the bytes, of DICOM unpacked; `None` when they cannot be read again.
     fn bytes_hash(&self, index: usize) -> Option<[u8; 32]> {
-        hash(&self.opener.open_unpacked(&self.found[index].path).ok()?)
+        let path = &self.found[index].path;
+        let content = if self.by_instance { self.opener.open_unpacked(path) } else { self.opener.open(path) };
+        hash(&content.ok()?)
     }
 
     /// SHA-256 of all decoded pixels.

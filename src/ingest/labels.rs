@@ -1,9 +1,9 @@
-//! Label tables: `labels.csv` of the design, CSVs with other headers by a column mapping, and the M&Ms information file.
+//! Label tables: `labels.csv` of the design, and tables with other headers by a column mapping. Known collections' own: `sidecars`.
 //!
 //! Ids are text: leading zeros count. Byte-order marks, CRLF, `;` and tab as delimiters and decimal commas survive.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
 
 use regex::Regex;
 
@@ -17,7 +17,7 @@ const CAP_BYTES: u64 = 256 << 20;
 /// Table index of rows that were found among the scans.
 pub const SIDECAR: usize = usize::MAX;
 /// Columns with a meaning; all others become `attr_<name>`.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "patient_id",
     "study_uid",
     "folder",
@@ -30,18 +30,8 @@ const KNOWN: [&str; 12] = [
     "sex",
     "age_years",
     "split",
+    "field_strength_t",
 ];
-/// The information file of the M&Ms challenges by its headers.
-const MNMS: [(&str, &str); 7] = [
-    ("patient_id", "External code"),
-    ("label", "Pathology"),
-    ("vendor", "VendorName"),
-    ("site", "Centre"),
-    ("sex", "Sex"),
-    ("age_years", "Age"),
-    ("attr_vendor_code", "Vendor"),
-];
-
 /// One row of a table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LabelRow {
@@ -94,21 +84,21 @@ pub fn read(settings: &LabelsSettings, index: usize) -> Result<(Vec<LabelRow>, L
     Ok((rows, left_out))
 }
 
-/// Rows of an M&Ms information file, or `None` when the headers are others'.
-pub fn read_mnms(path: &Path) -> Option<Vec<LabelRow>> {
-    let text = fsx::read_text(path, CAP_BYTES).ok()?;
-    let (headers, rows) = parse(&text).ok()?;
-    if !["External code", "Vendor", "Centre"].iter().all(|needed| headers.iter().any(|header| header == needed)) {
+/// Rows of an information file with these columns, or `None` when a header is missing that tells it.
+pub(super) fn sidecar_table(text: &str, columns: &[(&str, &str)], telling: &[&str]) -> Option<Vec<LabelRow>> {
+    let (headers, rows) = parse(text).ok()?;
+    let has = |wanted: &str| headers.iter().any(|header| header == wanted);
+    if !telling.iter().all(|header| has(header)) {
         return None;
     }
-    let columns = MNMS.iter().filter(|(_, header)| headers.iter().any(|found| found == header));
+    let columns = columns.iter().filter(|(_, header)| has(header));
     let columns = columns.map(|(name, header)| ((*name).to_owned(), (*header).to_owned())).collect();
-    let settings = LabelsSettings { file: path.to_path_buf(), columns, rewrite: Vec::new() };
+    let settings = LabelsSettings { file: PathBuf::new(), columns, rewrite: Vec::new() };
     Some(rows.into_iter().map(|(line, cells)| row(&headers, &cells, &settings, (SIDECAR, line))).collect())
 }
 
 /// The text of a table: UTF-8, UTF-16 with its byte-order mark (Excel's "Unicode text"), else Windows-1252.
-fn decoded(bytes: &[u8]) -> String {
+pub(super) fn decoded(bytes: &[u8]) -> String {
     match encoding_rs::Encoding::for_bom(bytes) {
         Some((encoding, mark)) => encoding.decode_without_bom_handling(&bytes[mark..]).0.into_owned(),
         None => match std::str::from_utf8(bytes) {

@@ -15,7 +15,7 @@ use super::image::{Image, Series};
 use super::labels::{self, LabelRow};
 use super::ledger::Verdict;
 use super::pixels::picture;
-use super::{IngestError, dicom, nifti};
+use super::{IngestError, dicom, nifti, sidecars};
 use crate::context::Context;
 use crate::settings::ingest::IngestSettings;
 
@@ -202,9 +202,7 @@ impl Eye<'_> {
             let message = format!("a {kind} archive, which is not opened here: unpack it and ingest the folder");
             return Look::Verdict(Verdict::rejected("archive", &message));
         }
-        if extension(path) == "csv"
-            && let Some(rows) = labels::read_mnms(path)
-        {
+        if let Some(rows) = sidecar(&file.relative, content) {
             return Look::Sidecar(rows);
         }
         if extension(path) == "dcm" {
@@ -280,6 +278,14 @@ fn dicom_file(file: &Found, content: &Content, peeked: Peeked) -> Look {
         Ok(Err(verdict)) => Look::Verdict(verdict),
         Err(error) => Look::Verdict(Verdict::rejected(error.reason(), &error.to_string())),
     }
+}
+
+/// The rows of an information file of a known collection.
+fn sidecar(relative: &str, content: &Content) -> Option<Vec<LabelRow>> {
+    if !sidecars::may_be_one(relative) || content.bytes() > sidecars::CAP_BYTES {
+        return None;
+    }
+    sidecars::read(relative, &labels::decoded(&content.start(usize::MAX).ok()?))
 }
 
 fn extension(path: &Path) -> String {

@@ -27,6 +27,7 @@ pub mod pixels;
 mod privacy;
 mod rows;
 mod scan;
+mod sidecars;
 mod stacks;
 mod view;
 mod write;

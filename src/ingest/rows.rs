@@ -135,6 +135,9 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
         view(&evidence)
     };
     let (vendor, site) = (facts.vendor(), facts.site(ids));
+    let told_field =
+        || facts.told("field_strength_t").and_then(|field| labels::number(&field)).filter(|field| *field > 0.0);
+    let field_strength_raw = scanner.field_strength_raw.or_else(told_field);
     StackRow {
         stack_id: stack_id(images, stack, subject, ids),
         subject_id: subject.id.clone(),
@@ -149,8 +152,8 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
         vendor: vendor.value,
         manufacturer_raw: scanner.manufacturer.clone(),
         model: facts.told("model").or_else(|| scanner.model.clone()),
-        field_strength_t: scanner.field_strength_raw.and_then(groups::field_strength_t),
-        field_strength_raw: scanner.field_strength_raw,
+        field_strength_t: field_strength_raw.and_then(groups::field_strength_t),
+        field_strength_raw,
         site_source: site.source.to_owned(),
         site: site.value,
         station: scanner.station.clone(),
