@@ -197,6 +197,53 @@ fn nifti_volumes_are_those_of_nibabel_or_refused() {
     }
 }
 
+/// Both versions and byte orders, pairs, packed, 5-d, sform, qform and neither: voxels and geometry as nibabel has them.
+#[test]
+fn nifti_files_of_every_kind_are_those_of_nibabel() {
+    let test = "nifti_files_of_every_kind_are_those_of_nibabel";
+    let temporary = tempfile::tempdir().unwrap();
+    let Some(_) = support::run_python(test, "nifti_files.py", &[temporary.path().to_str().unwrap()]) else { return };
+    let scans = temporary.path().join("scans");
+    let all = files(&scans, |path| has_ending(path, &[".nii", ".nii.gz", ".hdr"]));
+    let expected = reference(test, &all).unwrap();
+    for (path, expected) in all.iter().zip(expected) {
+        assert_equal(path, &expected.unwrap(), 0.0);
+    }
+    assert_eq!(all.len(), 10);
+    let cohort = temporary.path().join("cohort");
+    crate::ingest::ingest(&scans, &cohort, &[]);
+    let truth = crate::ingest::json(&temporary.path().join("truth.json"));
+    let stacks = crate::ingest::table(&cohort, "stacks.parquet");
+    let frames = crate::ingest::table(&cohort, "frames.parquet");
+    let ids = stacks.required_text("stack_id").unwrap();
+    let (of, paths) = (frames.required_text("stack_id").unwrap(), frames.required_text("path").unwrap());
+    let number = |table: &groupdistil::formats::table::Table, name: &str, row: usize| -> f64 {
+        let place = table.names().position(|found| found == name).unwrap();
+        table.cell(place, row).parse().unwrap()
+    };
+    for (row, id) in ids.iter().enumerate() {
+        // Slices ascend along row x column: the first frame is the volume's first or last slice.
+        let first = of.iter().position(|stack| stack == id).unwrap();
+        let name = Path::new(&paths[first]).file_name().unwrap().to_str().unwrap();
+        let truth = &truth[name];
+        let near = |found: f64, expected: &serde_json::Value| {
+            let expected = expected.as_f64().unwrap();
+            assert!((found - expected).abs() < 1e-4 * expected.abs().max(1.0), "{name}: {found}, expected {expected}");
+        };
+        for (axis, letter) in ["x", "y", "z"].iter().enumerate() {
+            near(number(&stacks, &format!("row_{letter}"), row), &truth["row"][axis]);
+            near(number(&stacks, &format!("column_{letter}"), row), &truth["column"][axis]);
+            let value = |name: &str| truth[name][axis].as_f64().unwrap();
+            let place = number(&frames, &format!("position_{letter}_mm"), first);
+            let ends = [value("position"), value("position") + 2.0 * value("step")];
+            assert!(ends.iter().any(|end| (end - place).abs() < 1e-3), "{name}: {place} is neither of {ends:?}");
+        }
+        near(number(&stacks, "pixel_spacing_row_mm", row), &truth["spacing_row"]);
+        near(number(&stacks, "pixel_spacing_column_mm", row), &truth["spacing_column"]);
+    }
+    assert_eq!(ids.len(), 10);
+}
+
 #[test]
 fn real_pictures_are_those_of_pillow() {
     let test = "real_pictures_are_those_of_pillow";

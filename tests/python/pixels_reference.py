@@ -62,6 +62,9 @@ def nifti(path):
     except (FileNotFoundError, TypeError, ValueError, nibabel.spatialimages.HeaderDataError) as error:
         print(f"{path}: {error}", file=sys.stderr)
         return None
+    if data.ndim == 5:
+        # The cycle on the fifth axis.
+        data = data[:, :, :, 0]
     data = data.reshape(data.shape + (1,) * (4 - data.ndim))
     # i, j, k, t -> t, k, j, i
     return data.transpose(3, 2, 1, 0).reshape(-1, 1, data.shape[1], data.shape[0])
