@@ -83,12 +83,26 @@ pub struct OutDir {
 
 /// Hex SHA-256 over the parts of a fingerprint, each with its length, so that parts cannot run into each other.
 pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
+    let mut fingerprint = Fingerprint::default();
+    parts.into_iter().for_each(|part| fingerprint.add(part));
+    fingerprint.finish()
+}
+
+/// [`fingerprint`] of parts that need not be there at once.
+#[derive(Default)]
+pub struct Fingerprint(Sha256);
+
+impl Fingerprint {
+    /// The next part.
+    pub fn add(&mut self, part: &[u8]) {
+        self.0.update((part.len() as u64).to_le_bytes());
+        self.0.update(part);
     }
-    data_encoding::HEXLOWER.encode(&hasher.finalize())
+
+    /// Hex SHA-256 of the parts so far.
+    pub fn finish(self) -> String {
+        data_encoding::HEXLOWER.encode(&self.0.finalize())
+    }
 }
 
 impl OutDir {

@@ -19,7 +19,8 @@ use crate::context::Context;
 use crate::formats::cohort::{
     CohortCounts, FrameRow, GroupsJson, LedgerRow, Outcome, StackRow, frames_to_table, stacks_to_table,
 };
-use crate::outdir::fingerprint;
+use crate::formats::table::Table;
+use crate::outdir::Fingerprint;
 use crate::settings::ingest::IngestSettings;
 
 /// A row of a label table that speaks of no scan, or not of one alone.
@@ -140,6 +141,9 @@ pub(super) fn scan_found(
     }
     let label_problems = cohort.label_problems(&joiner, &subjects);
     let unmatched = joiner.unmatched().len();
+    let crosswalk = cohort.crosswalk(&subjects);
+    // What is made of the rows from here on needs no images: they are most of the memory.
+    drop((matches, subjects, names, assembly, images));
     context.observer.end();
     let held_out = groups::apply_rule(&mut stacks, settings);
     let groups = groups::summarise(&stacks, settings, held_out, warnings);
@@ -148,7 +152,7 @@ pub(super) fn scan_found(
     Ok(Scan {
         content_hash: content_hash(&stacks, &frames),
         warnings: groups.warnings.clone(),
-        crosswalk: cohort.crosswalk(&subjects),
+        crosswalk,
         label_problems,
         stacks,
         frames,
@@ -419,15 +423,15 @@ fn count(stacks: &[StackRow], frames: &[FrameRow], ledger: &[LedgerRow], unmatch
 
 /// SHA-256 over all cells but paths, with the names of their columns.
 fn content_hash(stacks: &[StackRow], frames: &[FrameRow]) -> String {
-    let mut cells: Vec<String> = Vec::new();
-    for table in [stacks_to_table(stacks), frames_to_table(frames)] {
-        let kept: Vec<usize> =
-            table.names().enumerate().filter(|(_, name)| *name != "path").map(|(index, _)| index).collect();
-        let names: Vec<String> = table.names().map(str::to_owned).collect();
-        cells.extend(kept.iter().map(|index| names[*index].clone()));
+    let mut hash = Fingerprint::default();
+    let mut add = |table: Table| {
+        let kept: Vec<(usize, &str)> = table.names().enumerate().filter(|(_, name)| *name != "path").collect();
+        kept.iter().for_each(|(_, name)| hash.add(name.as_bytes()));
         for row in 0..table.rows() {
-            cells.extend(kept.iter().map(|index| table.cell(*index, row)));
+            kept.iter().for_each(|(index, _)| hash.add(table.cell(*index, row).as_bytes()));
         }
-    }
-    fingerprint(cells.iter().map(String::as_bytes))
+    };
+    add(stacks_to_table(stacks));
+    add(frames_to_table(frames));
+    hash.finish()
 }

@@ -113,8 +113,10 @@ pub fn read(header: &Header, relative: &str) -> Result<Result<Vec<Image>, Verdic
     let series = series(object)?;
     let instance = object.text(tags::SOP_INSTANCE_UID).unwrap_or_else(|| relative.to_owned());
     let mut by_contrast: BTreeMap<String, Arc<Series>> = BTreeMap::new();
-    let mut images = Vec::new();
-    for (index, frame) in (0_i32..).zip(frames::frames(object, frames)?) {
+    let frames = frames::frames(object, frames)?;
+    // Most files have one: a vector that grows would take room for four of them.
+    let mut images = Vec::with_capacity(frames.len());
+    for (index, frame) in (0_i32..).zip(frames) {
         let contrast = frame.contrast.unwrap_or_else(|| series.contrast.clone());
         let shared = by_contrast
             .entry(contrast)
