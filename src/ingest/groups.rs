@@ -90,6 +90,19 @@ pub fn acquisition_group(stack: &StackRow, group_by: &[String]) -> String {
     if pairs.is_empty() { ALL.to_owned() } else { pairs.join(";") }
 }
 
+/// A folder that holds one subject alone is no site and may be named after the person: it becomes unknown.
+pub fn forget_personal_folders<'a>(stacks: impl Iterator<Item = &'a mut StackRow>) {
+    let mut named: Vec<&mut StackRow> = stacks.filter(|stack| stack.site_source == "folder").collect();
+    let mut subjects: BTreeMap<Option<String>, BTreeSet<String>> = BTreeMap::new();
+    for stack in &named {
+        subjects.entry(stack.site.clone()).or_default().insert(stack.subject_id.clone());
+    }
+    for stack in named.iter_mut().filter(|stack| subjects[&stack.site].len() == 1) {
+        stack.site = None;
+        "unknown".clone_into(&mut stack.site_source);
+    }
+}
+
 /// Sets `acquisition_group` and `group` of a stack.
 pub fn set_groups(stack: &mut StackRow, group_by: &[String]) {
     stack.acquisition_group = acquisition_group(stack, group_by);
@@ -273,6 +286,21 @@ mod tests {
         stack.site = None;
         set_groups(&mut stack, &["site".into()]);
         assert_eq!((stack.group.as_str(), stack.acquisition_group.as_str()), ("site=unknown", "site=unknown"));
+    }
+
+    #[test]
+    fn a_folder_of_one_subject_is_no_site() {
+        let row = |subject: &str, site: &str| StackRow {
+            subject_id: subject.into(),
+            site: Some(site.into()),
+            site_source: "folder".into(),
+            ..StackRow::default()
+        };
+        let mut rows = [row("1", "north"), row("2", "north"), row("3", "Doe Jane"), row("3", "Doe Jane")];
+        forget_personal_folders(rows.iter_mut());
+        let sites: Vec<Option<&str>> = rows.iter().map(|row| row.site.as_deref()).collect();
+        assert_eq!(sites, [Some("north"), Some("north"), None, None]);
+        assert_eq!(rows[3].site_source, "unknown");
     }
 
     /// Subjects by hand: eleven at a, two at b, one at c.

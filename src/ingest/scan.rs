@@ -309,6 +309,7 @@ impl<'a> Cohort<'a> {
                 return Err(IngestError::GroupKey { key: key.clone(), known: GROUP_KEYS.join(", ") });
             }
         }
+        groups::forget_personal_folders(made.iter_mut().map(|(row, _)| row));
         made.iter_mut().for_each(|(row, _)| groups::set_groups(row, &self.settings.group_by));
         made.sort_by(|(a, _), (b, _)| (&a.subject_id, &a.stack_id).cmp(&(&b.subject_id, &b.stack_id)));
         let mut frames = Vec::new();
