@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use regex::Regex;
+use regex::{RegexSet, RegexSetBuilder};
 
 use super::IngestError;
 use super::image::Series;
@@ -49,6 +49,11 @@ impl LabelRow {
     /// A known column's value.
     pub fn get(&self, name: &str) -> Option<&String> {
         self.values.get(name)
+    }
+
+    /// Whether the row names one person, study or file. A folder or a pattern may speak of many people.
+    pub fn names_one(&self) -> bool {
+        !self.values.contains_key("folder") && !self.get("file").is_some_and(|file| file.contains('*'))
     }
 }
 
@@ -113,12 +118,12 @@ pub(super) type Parsed = (Vec<String>, Vec<(usize, Vec<String>)>);
 /// Headers, and cells with their 1-based lines.
 pub(super) fn parse(text: &str) -> Result<Parsed, (usize, String)> {
     // The csv reader counts the line of a record before the `\n` of a CRLF.
-    let text = text.replace("\r\n", "\n");
-    let first = text.lines().next().unwrap_or_default();
-    let count = |delimiter: char| first.matches(delimiter).count();
-    let delimiter = [';', '\t'].into_iter().find(|one| count(*one) > count(',')).unwrap_or(',');
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+    let (told, text) = told_delimiter(&text);
+    // A line of Excel's own in front.
+    let lines_before = usize::from(told.is_some());
     let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter as u8)
+        .delimiter(told.unwrap_or_else(|| delimiter(text)))
         .has_headers(false)
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
@@ -126,10 +131,13 @@ pub(super) fn parse(text: &str) -> Result<Parsed, (usize, String)> {
     for record in reader.records() {
         let record = record.map_err(|error| {
             let line = error.position().map_or(0, |position| position.line());
-            (usize::try_from(line).unwrap_or(0), error.to_string())
+            (usize::try_from(line).unwrap_or(0) + lines_before, error.to_string())
         })?;
         let line = record.position().map_or(0, |position| position.line());
-        rows.push((usize::try_from(line).unwrap_or(0), record.iter().map(str::to_owned).collect::<Vec<_>>()));
+        rows.push((
+            usize::try_from(line).unwrap_or(0) + lines_before,
+            record.iter().map(str::to_owned).collect::<Vec<_>>(),
+        ));
     }
     if rows.len() < 2 {
         return Err((1, "no rows below the header".to_owned()));
@@ -140,6 +148,36 @@ pub(super) fn parse(text: &str) -> Result<Parsed, (usize, String)> {
         return Err((1, "two columns have the same header".to_owned()));
     }
     Ok((headers, rows))
+}
+
+/// The delimiter that Excel's line `sep=;` tells, and the text below it.
+fn told_delimiter(text: &str) -> (Option<u8>, &str) {
+    let Some((first, rest)) = text.split_once('\n') else { return (None, text) };
+    match first.trim_matches('"').strip_prefix("sep=").map(str::as_bytes) {
+        Some([delimiter]) if delimiter.is_ascii() => (Some(*delimiter), rest),
+        _ => (None, text),
+    }
+}
+
+/// The commonest of `,`, `;`, tab and `|` in the header, outside quotes; ties to the first of them.
+fn delimiter(text: &str) -> u8 {
+    const DELIMITERS: [u8; 4] = *b",;\t|";
+    let mut counts = [0_usize; DELIMITERS.len()];
+    let mut is_quoted = false;
+    for byte in text.bytes() {
+        match byte {
+            b'"' => is_quoted = !is_quoted,
+            b'\n' if !is_quoted => break,
+            _ if is_quoted => {}
+            byte => {
+                if let Some(place) = DELIMITERS.iter().position(|one| *one == byte) {
+                    counts[place] += 1;
+                }
+            }
+        }
+    }
+    let most = counts.iter().copied().max().unwrap_or(0);
+    counts.iter().position(|count| *count == most).map_or(b',', |place| DELIMITERS[place])
 }
 
 fn row(headers: &[String], cells: &[String], settings: &LabelsSettings, place: (usize, usize)) -> LabelRow {
@@ -182,9 +220,11 @@ fn identifies(header: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Nearness {
     is_sidecar: bool,
-    /// 0 file, 1 study or folder, 2 patient.
-    key: u8,
+    key: KeyNearness,
 }
+
+/// 0 file, 1 study or folder, 2 patient; and how many folders lie between a folder and the file.
+type KeyNearness = (u8, usize);
 
 /// The rows that speak of one image, nearest first.
 #[derive(Debug, Clone, Default)]
@@ -215,9 +255,14 @@ impl<'a> Matches<'a> {
         self.rows.iter().flat_map(|(_, row)| &row.identifiers)
     }
 
-    /// The rows that were joined by patient id.
-    pub fn of_patient(&self) -> impl Iterator<Item = &'a LabelRow> {
-        self.rows.iter().filter(|(nearness, _)| nearness.key == 2).map(|(_, row)| *row)
+    /// All rows, the nearest first.
+    pub fn rows(&self) -> impl Iterator<Item = &'a LabelRow> {
+        self.rows.iter().map(|(_, row)| *row)
+    }
+
+    /// The row that gives the label.
+    pub fn label_row(&self) -> Option<&'a LabelRow> {
+        self.rows().find(|row| row.get("label").is_some())
     }
 
     /// Two rows, equally near, that give different labels.
@@ -229,29 +274,59 @@ impl<'a> Matches<'a> {
     }
 }
 
+/// Rows whose key is a pattern: all are tried on a path at once.
+#[derive(Default)]
+struct Patterns {
+    set: RegexSet,
+    rows: Vec<usize>,
+}
+
+/// Compiled patterns of one table take no more memory than this.
+const PATTERNS_CAP_BYTES: usize = 256 << 20;
+
+impl Patterns {
+    /// `*` stands for any text; a pattern fits a whole path or its end.
+    fn new(keys: &[(&str, usize)]) -> Self {
+        let pattern = |key: &str| format!("^(?:.*/)?{}$", regex::escape(key).replace(r"\*", ".*"));
+        let rows = keys.iter().map(|(_, row)| *row).collect();
+        match RegexSetBuilder::new(keys.iter().map(|(key, _)| pattern(key))).size_limit(PATTERNS_CAP_BYTES).build() {
+            Ok(set) => Self { set, rows },
+            // Escaped text is always a pattern: there are too many of them, and their rows match nothing, which is listed.
+            Err(_) => Self::default(),
+        }
+    }
+
+    fn rows_of(&self, path: &str) -> impl Iterator<Item = usize> {
+        self.set.matches(path).into_iter().map(|place| self.rows[place])
+    }
+}
+
 /// Rows by what they join on.
 pub struct Joiner<'a> {
     by_patient: BTreeMap<&'a str, Vec<usize>>,
     by_study: BTreeMap<&'a str, Vec<usize>>,
     by_file: BTreeMap<&'a str, Vec<usize>>,
     by_folder: BTreeMap<&'a str, Vec<usize>>,
-    by_pattern: Vec<(Regex, usize)>,
+    by_pattern: Patterns,
+    by_folder_pattern: Patterns,
     rows: &'a [LabelRow],
     matched: BTreeSet<usize>,
 }
 
 impl<'a> Joiner<'a> {
-    /// Prepares the rows; a `file` value is a path below the source or its end, `*` stands for any text.
+    /// Prepares the rows; a `file` value is a path below the source or its end, a `folder` value likewise; `*` stands for any text.
     pub fn new(rows: &'a [LabelRow]) -> Self {
         let mut joiner = Self {
             by_patient: BTreeMap::new(),
             by_study: BTreeMap::new(),
             by_file: BTreeMap::new(),
             by_folder: BTreeMap::new(),
-            by_pattern: Vec::new(),
+            by_pattern: Patterns::default(),
+            by_folder_pattern: Patterns::default(),
             rows,
             matched: BTreeSet::new(),
         };
+        let (mut patterns, mut folder_patterns) = (Vec::new(), Vec::new());
         for (index, row) in rows.iter().enumerate() {
             if let Some(id) = row.get("patient_id") {
                 joiner.by_patient.entry(id.trim()).or_default().push(index);
@@ -259,42 +334,44 @@ impl<'a> Joiner<'a> {
             if let Some(uid) = row.get("study_uid") {
                 joiner.by_study.entry(uid.trim()).or_default().push(index);
             }
-            if let Some(folder) = row.get("folder") {
-                joiner.by_folder.entry(folder.trim_matches('/')).or_default().push(index);
+            match row.get("folder").map(|folder| folder.trim_matches('/')) {
+                Some(folder) if folder.contains('*') => folder_patterns.push((folder, index)),
+                Some(folder) => joiner.by_folder.entry(folder).or_default().push(index),
+                None => {}
             }
             match row.get("file") {
-                Some(file) if file.contains('*') => {
-                    let pattern = regex::escape(file).replace(r"\*", ".*");
-                    let whole = Regex::new(&format!("^(?:.*/)?{pattern}$"));
-                    joiner.by_pattern.extend(whole.ok().map(|pattern| (pattern, index)));
-                }
+                Some(file) if file.contains('*') => patterns.push((file.as_str(), index)),
                 Some(file) => joiner.by_file.entry(file).or_default().push(index),
                 None => {}
             }
         }
+        joiner.by_pattern = Patterns::new(&patterns);
+        joiner.by_folder_pattern = Patterns::new(&folder_patterns);
         joiner
     }
 
     /// The rows that speak of an image; each counts as matched.
     pub fn rows_of(&mut self, series: &Series, relative: &str) -> Matches<'a> {
-        let mut found: BTreeMap<usize, u8> = BTreeMap::new();
-        let mut add = |index: &usize, key: u8| {
+        let mut found: BTreeMap<usize, KeyNearness> = BTreeMap::new();
+        let mut add = |index: &usize, key: KeyNearness| {
             let known = found.entry(*index).or_insert(key);
             *known = key.min(*known);
         };
         let ends = std::iter::once(relative).chain(relative.match_indices('/').map(|(at, _)| &relative[at + 1..]));
-        ends.filter_map(|end| self.by_file.get(end)).flatten().for_each(|index| add(index, 0));
-        let fits = self.by_pattern.iter().filter(|(pattern, _)| pattern.is_match(relative));
-        fits.for_each(|(_, index)| add(index, 0));
-        // A folder below the source, by its whole path or by its name alone.
-        let folders: Vec<&str> = relative.match_indices('/').map(|(at, _)| &relative[..at]).collect();
-        let named = folders.iter().flat_map(|folder| [Some(*folder), folder.rsplit_once('/').map(|(_, name)| name)]);
-        let named = named.flatten().filter_map(|folder| self.by_folder.get(folder)).flatten();
-        named.for_each(|index| add(index, 1));
+        ends.filter_map(|end| self.by_file.get(end)).flatten().for_each(|index| add(index, (0, 0)));
+        self.by_pattern.rows_of(relative).for_each(|index| add(&index, (0, 0)));
+        // A folder on the way to the file, by its path below the source or its end.
+        let folders = relative.match_indices('/').map(|(at, _)| &relative[..at]);
+        for folder in folders {
+            let ends = std::iter::once(folder).chain(folder.match_indices('/').map(|(at, _)| &folder[at + 1..]));
+            let key = (1, relative[folder.len() + 1..].matches('/').count());
+            ends.filter_map(|end| self.by_folder.get(end)).flatten().for_each(|index| add(index, key));
+            self.by_folder_pattern.rows_of(folder).for_each(|index| add(&index, key));
+        }
         let study = series.person.study_uid.as_ref().and_then(|uid| self.by_study.get(uid.as_str()));
-        study.into_iter().flatten().for_each(|index| add(index, 1));
+        study.into_iter().flatten().for_each(|index| add(index, (1, 0)));
         let patient = series.person.patient_id.as_ref().and_then(|id| self.by_patient.get(id.trim()));
-        patient.into_iter().flatten().for_each(|index| add(index, 2));
+        patient.into_iter().flatten().for_each(|index| add(index, (2, 0)));
         self.matched.extend(found.keys());
         let nearness = |index: usize, key| Nearness { is_sidecar: self.rows[index].place.0 == SIDECAR, key };
         let mut rows: Vec<_> = found.into_iter().map(|(index, key)| (nearness(index, key), index)).collect();
@@ -331,6 +408,8 @@ pub fn sex(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use regex::Regex;
+
     use super::*;
 
     fn table(
@@ -367,6 +446,16 @@ mod tests {
     }
 
     #[test]
+    fn the_delimiter_is_told_by_the_header_outside_quotes_or_by_excels_own_line() {
+        let header = |text: &str| parse(text).unwrap().0;
+        assert_eq!(header("\"id, of the, hospital\";label\n1;2\n"), ["id, of the, hospital", "label"]);
+        assert_eq!(header("\"two\nlines, of a header\"|label\n1|2\n"), ["two\nlines, of a header", "label"]);
+        let (headers, rows) = parse("sep=|\r\nid|label\r\n1|2\r\n").unwrap();
+        assert_eq!((headers, rows), (vec!["id".into(), "label".into()], vec![(3, vec!["1".into(), "2".into()])]));
+        assert_eq!(header("label\nx\n"), ["label"]);
+    }
+
+    #[test]
     fn a_folder_joins_all_that_is_below_it_by_path_or_name() {
         let rows = table("folder,label\nA/s1,DCM\ns2,HCM\n", &[], &[]).unwrap();
         let mut joiner = Joiner::new(&rows);
@@ -375,6 +464,15 @@ mod tests {
         assert_eq!(label("B/s2/2.dcm").as_deref(), Some("HCM"));
         assert_eq!(label("B/s1/2.dcm"), None, "another s1");
         assert_eq!(label("s2.dcm"), None);
+        let rows = table("folder,label\nDCM*/scans,DCM\n", &[], &[]).unwrap();
+        let mut joiner = Joiner::new(&rows);
+        let mut label = |path: &str| joiner.rows_of(&Series::default(), path).get("label").cloned();
+        assert_eq!(label("DCM-7/scans/a/1.dcm").as_deref(), Some("DCM"));
+        assert_eq!(label("DCM-7/other/1.dcm"), None);
+        let rows = table("folder,label\nward,DCM\nward/b,NOR\n", &[], &[]).unwrap();
+        let mut joiner = Joiner::new(&rows);
+        let matches = joiner.rows_of(&Series::default(), "ward/b/c/1.dcm");
+        assert_eq!((matches.get("label").map(String::as_str), matches.contradiction()), (Some("NOR"), None), "nearest");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Rows of `stacks.parquet` and `frames.parquet` from assembled stacks: what the files, the label tables and the settings say of
 //! each, the nearest word first (label tables, then sidecars, then the file itself).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::discover::Found;
 use super::groups;
@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     pub series: &'a Series,
     /// From label tables and sidecars.
     pub matches: &'a Matches<'a>,
+    /// Rows of label tables, by table and line, whose label is nobody's.
+    pub ambiguous: &'a BTreeSet<(usize, usize)>,
     /// `site_map` and the like.
     pub settings: &'a IngestSettings,
     /// Path of the file below its source.
@@ -95,10 +97,20 @@ impl Facts<'_> {
     }
 
     fn label(&self) -> Option<String> {
-        if self.matches.contradiction().is_some() {
-            return None;
+        match self.matches.label_row() {
+            Some(row) if self.ambiguous.contains(&row.place) || self.matches.contradiction().is_some() => None,
+            Some(row) => row.get("label").cloned(),
+            None => self.series.label.clone(),
         }
-        self.matches.get("label").cloned().or_else(|| self.series.label.clone())
+    }
+
+    /// Whether a label table gives another label than a sidecar, or either of them another than the file's name.
+    pub fn labels_differ(&self) -> bool {
+        let mut told = self.matches.rows().filter_map(|row| Some((row.place.0 == labels::SIDECAR, row.get("label")?)));
+        let Some((is_sidecar, first)) = told.next() else { return false };
+        let differs = |own: &String| own != first;
+        told.any(|(other, label)| other != is_sidecar && differs(label))
+            || self.series.label.as_ref().is_some_and(differs)
     }
 
     fn age_years(&self) -> Option<f64> {

@@ -30,8 +30,8 @@ pub struct LabelProblem {
     pub table: usize,
     /// 1-based line in it.
     pub line: usize,
-    /// `no-scan`, `contradiction` (another row gives the same scans another label) or `several-subjects` (its patient id is that of
-    /// several people).
+    /// `no-scan`, `contradiction` (another row gives the same scans another label) or `several-subjects` (it names one person and fits
+    /// several).
     pub problem: &'static str,
 }
 
@@ -128,8 +128,11 @@ pub(super) fn scan_found(
     context.observer.begin("assembling stacks", None);
     let mut joiner = Joiner::new(&label_rows);
     let matches = matches(&images, found, &mut joiner);
-    let cohort = Cohort { settings, found, images: &images, matches: &matches, ids };
+    let none = BTreeSet::new();
+    let cohort = Cohort { settings, found, images: &images, matches: &matches, ambiguous: &none, ids };
     let subjects = cohort.subjects();
+    let ambiguous = ambiguous(&images, &matches, &subjects);
+    let cohort = Cohort { ambiguous: &ambiguous, ..cohort };
     let names: Vec<String> = subjects.iter().map(|subject| subject.id.clone()).collect();
     let assembly = assemble(&images, &names);
     account(&images, &assembly, &mut ledger);
@@ -139,7 +142,7 @@ pub(super) fn scan_found(
     if !settings.labels.is_empty() {
         check_labels(&joiner, &stacks, &mut warnings)?;
     }
-    let label_problems = cohort.label_problems(&joiner, &subjects);
+    let label_problems = cohort.label_problems(&joiner);
     let unmatched = joiner.unmatched().len();
     let crosswalk = cohort.crosswalk(&subjects);
     // What is made of the rows from here on needs no images: they are most of the memory.
@@ -269,13 +272,16 @@ struct Cohort<'a> {
     found: &'a [Found],
     images: &'a [Image],
     matches: &'a BTreeMap<usize, Matches<'a>>,
+    /// Label rows that name one person and fit several.
+    ambiguous: &'a BTreeSet<Place>,
     ids: &'a Pseudonyms,
 }
 
 impl<'a> Cohort<'a> {
     fn facts(&self, image: &'a Image) -> Facts<'a> {
         let relative = &self.found[image.file].relative;
-        Facts { series: &image.series, matches: &self.matches[&image.file], settings: self.settings, relative }
+        let (matches, settings) = (&self.matches[&image.file], self.settings);
+        Facts { series: &image.series, matches, ambiguous: self.ambiguous, settings, relative }
     }
 
     /// The subject of each image.
@@ -327,6 +333,7 @@ impl<'a> Cohort<'a> {
         let mut shared = BTreeSet::new();
         let mut vendors = BTreeSet::new();
         let mut labels = BTreeSet::new();
+        let mut differ = BTreeSet::new();
         let mut last = None;
         for (image, subject) in self.images.iter().zip(subjects) {
             if last == Some(image.file) {
@@ -341,6 +348,9 @@ impl<'a> Cohort<'a> {
                 vendors.insert(&subject.id);
             }
             labels.extend(facts.matches.contradiction().map(|(a, b)| (a.place, b.place)));
+            if facts.labels_differ() {
+                differ.insert(&subject.id);
+            }
         }
         let mut warnings: Vec<String> = Vec::new();
         let several = "its id comes with several birth dates or sexes; taken for one person per site";
@@ -349,31 +359,29 @@ impl<'a> Cohort<'a> {
         warnings.extend(vendors.into_iter().map(|subject| format!("subject {subject}: {vendor}")));
         let both = "give the same scans different labels: taken as unlabelled";
         warnings.extend(labels.into_iter().map(|(a, b)| format!("label rows {} and {} {both}", place(a), place(b))));
+        let label = "the label table gives another label than a sidecar or the file's name; the table's is used";
+        warnings.extend(differ.into_iter().map(|subject| format!("subject {subject}: {label}")));
+        let many = "fits scans of several people, and names one: taken as unlabelled";
+        warnings.extend(self.ambiguous.iter().map(|row| format!("label row {} {many}", place(*row))));
         warnings
     }
 
     /// Rows of label tables that need a look, by table and line.
-    fn label_problems(&self, joiner: &Joiner<'_>, subjects: &[Subject]) -> Vec<LabelProblem> {
+    fn label_problems(&self, joiner: &Joiner<'_>) -> Vec<LabelProblem> {
         let mut found = BTreeSet::new();
-        let mut add = |(table, line): (usize, usize), problem| {
+        let mut add = |(table, line): Place, problem| {
             if table != labels::SIDECAR {
                 found.insert(LabelProblem { table, line, problem });
             }
         };
         joiner.unmatched().into_iter().for_each(|row| add(row.place, "no-scan"));
-        let mut of_row: BTreeMap<(usize, usize), &str> = BTreeMap::new();
-        for (image, subject) in self.images.iter().zip(subjects) {
-            let matches = &self.matches[&image.file];
+        for matches in self.matches.values() {
             if let Some((a, b)) = matches.contradiction() {
                 add(a.place, "contradiction");
                 add(b.place, "contradiction");
             }
-            for row in matches.of_patient() {
-                if *of_row.entry(row.place).or_insert(&subject.id) != subject.id {
-                    add(row.place, "several-subjects");
-                }
-            }
         }
+        self.ambiguous.iter().for_each(|row| add(*row, "several-subjects"));
         found.into_iter().collect()
     }
 
@@ -394,8 +402,27 @@ impl<'a> Cohort<'a> {
     }
 }
 
+/// Rows of label tables that name one person, study or file, and fit scans of several subjects.
+fn ambiguous(images: &[Image], matches: &BTreeMap<usize, Matches<'_>>, subjects: &[Subject]) -> BTreeSet<Place> {
+    let mut of_row: BTreeMap<Place, &str> = BTreeMap::new();
+    let mut found = BTreeSet::new();
+    for (image, subject) in images.iter().zip(subjects) {
+        // Sidecars' places are not unique, and they lie among the scans that they speak of.
+        let rows = matches[&image.file].rows().filter(|row| row.place.0 != labels::SIDECAR && row.names_one());
+        for row in rows {
+            if *of_row.entry(row.place).or_insert(&subject.id) != subject.id {
+                found.insert(row.place);
+            }
+        }
+    }
+    found
+}
+
+/// Table and line of a label row.
+type Place = (usize, usize);
+
 /// A label row named without its ids.
-fn place((table, line): (usize, usize)) -> String {
+fn place((table, line): Place) -> String {
     if table == labels::SIDECAR { format!("sidecar:{line}") } else { format!("{}:{line}", table + 1) }
 }
 

@@ -217,3 +217,26 @@ fn another_key_gives_other_pseudonyms_of_the_same_stacks() {
     assert_eq!(one.len(), other.len());
     assert!(one.iter().all(|id| !other.contains(id)));
 }
+
+#[test]
+fn label_rows_that_name_one_person_and_fit_several_are_nobodys() {
+    let temporary = tempfile::tempdir().unwrap();
+    let phantom = phantom(temporary.path(), 12);
+    let scans = phantom.join("scans/south");
+    let people = std::fs::read_dir(&scans).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
+    assert!(people >= 2);
+    let labels = temporary.path().join("labels.csv");
+    // South writes the same file names for everybody; a pattern may speak of many.
+    std::fs::write(&labels, "file,label,ward\nIM_0001,DCM,\n*,,cardiology\n").unwrap();
+    let cohort = temporary.path().join("cohort");
+    let shown = ingest(&scans, &cohort, &["--labels", text(&labels)]);
+    assert!(shown.contains("label row 1:2 fits scans of several people"), "{shown}");
+    let lines = std::fs::read_to_string(cohort.join("unmatched_labels.csv")).unwrap();
+    assert!(lines.contains(",2,several-subjects\n") && !lines.contains(",3,"), "{lines}");
+    let stacks = table(&cohort, "stacks.parquet");
+    assert!(stacks.text("label").unwrap().iter().all(Option::is_none));
+    assert!(stacks.text("attr_ward").unwrap().iter().all(|ward| ward.as_deref() == Some("cardiology")));
+    let unlabelled = std::fs::read_to_string(cohort.join("unlabelled_stacks.csv")).unwrap();
+    let expected = stacks.required_text("view").unwrap().iter().filter(|view| *view == "sax").count();
+    assert!(expected > 0 && unlabelled.lines().count() == 1 + expected, "{unlabelled}");
+}
