@@ -36,8 +36,70 @@ fn angle_deg(a: Vector, b: Vector) -> f64 {
     dot(a, b).abs().clamp(0.0, 1.0).acos().to_degrees()
 }
 
-fn names(description: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| description.contains(word))
+/// Words that are looked for: as whole words, after which a number may stand (`loc2`), and as parts of words.
+struct Words {
+    whole: &'static [&'static str],
+    parts: &'static [&'static str],
+}
+
+const SCOUT: Words = Words {
+    whole: &["loc", "haste", "pilot", "3pl"],
+    parts: &["scout", "locali", "lokali", "survey", "3-pl", "3 pl", "three plane"],
+};
+const SHORT_AXIS: Words = Words {
+    whole: &["sa", "shax", "kha"],
+    parts: &["sax", "short", "kurzachs", "kurze achse", "petit axe", "eje corto", "asse corto"],
+};
+const LONG_AXES: [(&str, Words); 3] = [
+    (
+        "2ch",
+        Words {
+            whole: &["vla", "2kb", "2cv"],
+            parts: &["2ch", "2 ch", "2-ch", "two chamber", "2kammer", "2 kammer", "2-kammer", "zweikammer"],
+        },
+    ),
+    (
+        "3ch",
+        Words {
+            whole: &["3kb", "3cv"],
+            parts: &["3ch", "3 ch", "3-ch", "three chamber", "lvot", "3kammer", "3 kammer", "3-kammer", "dreikammer"],
+        },
+    ),
+    (
+        "4ch",
+        Words {
+            whole: &["hla", "4kb", "4cv"],
+            parts: &["4ch", "4 ch", "4-ch", "four chamber", "4kammer", "4 kammer", "4-kammer", "vierkammer"],
+        },
+    ),
+];
+/// Planes through vessels and valves: oblique as those of the ventricle are, and no view of it.
+const ELSEWHERE: Words = Words {
+    whole: &["flow", "qflow", "venc", "ao", "mpa", "pc"],
+    parts: &["rvot", "aort", "pulmon", "phase contrast", "throughplane", "through plane", "through-plane"],
+};
+
+impl Words {
+    fn are_in(&self, description: &str) -> bool {
+        let mut words = description.split(|letter: char| !letter.is_alphanumeric());
+        let bare = |word: &str| word.trim_end_matches(|letter: char| letter.is_ascii_digit()).to_owned();
+        words.any(|word| self.whole.iter().any(|known| word == *known || bare(word) == *known))
+            || self.parts.iter().any(|part| holds(description, part))
+    }
+}
+
+/// Whether `part` is in the description, and not as the end of a larger number: a coil of 32 channels (`32ch`) is no view.
+fn holds(description: &str, part: &str) -> bool {
+    let starts_with_digit = part.starts_with(|letter: char| letter.is_ascii_digit());
+    let mut places = description.match_indices(part).map(|(place, _)| place);
+    places.any(|place| !(starts_with_digit && description[..place].ends_with(|letter: char| letter.is_ascii_digit())))
+}
+
+/// The cardiac phase that a volume is by its name (`001_sa_ed`, `patient001_frame01`): one of a cine, not a scout.
+pub fn named_phase(name: &str) -> Option<&str> {
+    let last = name.rsplit(['_', '-']).next()?;
+    let is_frame = last.strip_prefix("frame").is_some_and(|number| number.parse::<u32>().is_ok());
+    (last == "ed" || last == "es" || is_frame).then_some(last)
 }
 
 /// A view and what it was told by, in words that name nobody.
@@ -56,26 +118,33 @@ pub fn view(evidence: &Evidence<'_>) -> View {
     let (Some(normal), Some(axis)) = (normal, unit(LONG_AXIS)) else { return told("other", "no geometry") };
     let cardinal = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
     let is_cardinal = cardinal.iter().any(|body| angle_deg(normal, *body) < CARDINAL_DEG);
-    let says_scout = names(description, &["scout", "loc", "survey", "3-pl", "3pl", "3 pl", "haste"]);
-    if !is_cine && is_cardinal {
+    let is_phase = evidence.may_lack_orientation && named_phase(description).is_some();
+    if !is_cine && is_cardinal && !is_phase {
         return told("scout", "geometry: static, along an axis of the body");
     }
-    if !is_cine && says_scout {
+    if !is_cine && SCOUT.are_in(description) {
         return told("scout", "description: a localiser, static");
     }
     let from_axis = angle_deg(normal, axis);
     let geometry = format!("geometry: normal {from_axis:.0} deg from the long axis");
-    let says_short = names(description, &["sax", "short", "_sa", " sa", "sa_"]);
+    let says_short = SHORT_AXIS.are_in(description);
     let says_long = named_long_axis(description);
+    // One oblique plane may be anything: the description goes first. Several planes across the long axis are a short axis.
+    if slices <= 2 && !says_short && says_long.is_none() && !is_cardinal && ELSEWHERE.are_in(description) {
+        return told("other", "description: a plane through a vessel or valve");
+    }
     if from_axis <= SHORT_AXIS_DEG && (says_long.is_none() || slices > 2) {
         return told("sax", &geometry);
     }
-    if is_cardinal && is_cine && evidence.may_lack_orientation {
+    if is_cardinal && (is_cine || is_phase) && evidence.may_lack_orientation {
         // Long axes are acquired plane by plane: a cine of several positions is a short axis.
         return match (says_long, says_short) {
             (Some(view), _) => told(view, "description: orientation unknown"),
             (None, true) => told("sax", "description: orientation unknown"),
-            (None, false) if slices > 2 => told("sax", "timing: a cine of several planes, orientation unknown"),
+            (None, false) if slices > 2 && is_cine => {
+                told("sax", "timing: a cine of several planes, orientation unknown")
+            }
+            (None, false) if slices > 2 => told("sax", "name: a phase of several planes, orientation unknown"),
             (None, false) => told("other", "orientation unknown"),
         };
     }
@@ -95,12 +164,7 @@ pub fn view(evidence: &Evidence<'_>) -> View {
 }
 
 fn named_long_axis(description: &str) -> Option<&'static str> {
-    let tables: [(&'static str, &[&str]); 3] = [
-        ("2ch", &["2ch", "2 ch", "2-ch", "two chamber", "vla"]),
-        ("3ch", &["3ch", "3 ch", "3-ch", "three chamber", "lvot"]),
-        ("4ch", &["4ch", "4 ch", "4-ch", "four chamber", "hla"]),
-    ];
-    tables.into_iter().find(|(_, words)| names(description, words)).map(|(view, _)| view)
+    LONG_AXES.iter().find(|(_, words)| words.are_in(description)).map(|(view, _)| *view)
 }
 
 /// By the angle around the long axis: the four-chamber plane's normal is the one closest to the feet-head direction.
@@ -161,6 +225,37 @@ mod tests {
         assert_eq!(name(&axial(1, "a_4ch")), "4ch");
         assert_eq!(name(&axial(1, "a")), "other");
         assert_eq!(name(&evidence(true, 10, [0.0, 0.0, 1.0], "")), "other", "an axial stack of a scanner");
+    }
+
+    #[test]
+    fn words_are_not_found_in_other_words() {
+        let oblique = [0.7, -0.5, -0.5];
+        assert_eq!(name(&evidence(false, 1, oblique, "velocity map")), "sax", "no `loc`");
+        assert_eq!(name(&evidence(false, 1, oblique, "trufi_loc3")), "scout");
+        let long = [0.5, -0.1, 0.86];
+        assert_eq!(name(&evidence(true, 1, long, "cine sagittal 32ch")), "4ch", "neither `sa` nor `2ch`");
+        assert_eq!(name(&evidence(true, 1, long, "cine 3-Kammer".to_lowercase().as_str())), "3ch");
+        assert!(SHORT_AXIS.are_in("cine_kha_10mm") && SHORT_AXIS.are_in("b-ssfp sa2") && !SHORT_AXIS.are_in("sag"));
+    }
+
+    /// A plane across the ascending aorta is nearly one across the ventricle.
+    #[test]
+    fn single_planes_of_vessels_are_no_short_axis() {
+        let plane = [0.6, -0.4, -0.69];
+        assert_eq!(name(&evidence(true, 1, plane, "fl_throughplane_ao")), "other");
+        assert_eq!(name(&evidence(true, 1, plane, "cine")), "sax");
+        assert_eq!(name(&evidence(true, 10, plane, "cine flow sax")), "sax", "ten planes are a ventricle");
+    }
+
+    #[test]
+    fn a_phase_of_a_cine_by_its_name_is_no_scout() {
+        let phase = |slices, description| Evidence {
+            may_lack_orientation: true,
+            ..evidence(false, slices, [0.0, 0.0, 1.0], description)
+        };
+        assert_eq!(name(&phase(10, "patient001_frame12")), "sax");
+        assert_eq!(name(&phase(1, "001_4ch_ed")), "4ch");
+        assert_eq!(name(&phase(10, "patient001")), "scout");
     }
 
     #[test]
