@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::content::Opener;
 use super::discover::{Found, discover};
-use super::image::Image;
+use super::image::{Format, Image};
 use super::image_csv::{self, Pictures};
 use super::labels::{self, Joiner, LabelRow, Matches};
 use super::ledger::{Ledger, Verdict};
@@ -138,6 +138,7 @@ pub(super) fn scan_found(
     account(&images, &assembly, &mut ledger);
     let (mut stacks, frames) = cohort.rows(&assembly, &subjects)?;
     warnings.extend(cohort.warnings(&subjects));
+    warnings.extend(one_person_by_name(&images, &assembly));
     warnings.extend(groups::conflicts(&stacks));
     if !settings.labels.is_empty() {
         check_labels(&joiner, &stacks, &mut warnings)?;
@@ -246,6 +247,22 @@ fn account(images: &[Image], assembly: &Assembly, ledger: &mut Ledger) {
         };
         ledger.record(images[*index].file, verdict);
     }
+}
+
+/// NIfTI names no patient: where volumes replaced each other, several people may have been taken for one.
+fn one_person_by_name(images: &[Image], assembly: &Assembly) -> Option<String> {
+    let replaced = |(index, unused): &(usize, Unused)| {
+        let image = &images[*index];
+        (*unused == Unused::Superseded && image.series.format == Format::Nifti).then_some(image.file)
+    };
+    let files: BTreeSet<usize> = assembly.unused.iter().filter_map(replaced).collect();
+    (!files.is_empty()).then(|| {
+        format!(
+            "{} NIfTI files lie at the place of others of the same person and were set aside (superseded-position in the ledger); if they \
+             are of different people, begin their names with an id or put each person into a folder",
+            files.len()
+        )
+    })
 }
 
 /// Labels that speak of nobody are an error, labels that speak of some a warning.

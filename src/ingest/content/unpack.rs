@@ -83,6 +83,25 @@ pub fn peek(packing: Packing, packed: &Content, most: usize) -> Result<Vec<u8>, 
     }
 }
 
+/// How much a gzip says at its end that comes out of it, modulo 2^32 (RFC 1952); of several streams in a row it is the last one's.
+pub fn told_bytes(packing: Packing, packed: &Content) -> Option<u32> {
+    let mut told = [0; 4];
+    let at = packed.bytes().checked_sub(4).filter(|_| packing == Packing::Gzip)?;
+    packed.read_exact_at(&mut told, at).ok()?;
+    Some(u32::from_le_bytes(told))
+}
+
+/// How much comes out of it, by unpacking it to nowhere.
+///
+/// # Errors
+/// [`ContentError::Damaged`], also where it is cut off; [`ContentError::Bomb`].
+pub fn counted_bytes(packing: Packing, packed: &Content) -> Result<u64, ContentError> {
+    let cap_bytes = expansion_cap(packed.bytes());
+    let mut stream = packing.stream(packed)?.take(cap_bytes.saturating_add(1));
+    let bytes = io::copy(&mut stream, &mut io::sink()).map_err(|error| damaged(packing.name(), &error))?;
+    if bytes > cap_bytes { Err(ContentError::Bomb { cap_bytes }) } else { Ok(bytes) }
+}
+
 /// The unpacked content.
 ///
 /// # Errors
