@@ -51,11 +51,7 @@ impl Opener {
     /// # Errors
     /// [`ContentError`].
     pub fn open_unpacked(&self, path: &Path) -> Result<Content, ContentError> {
-        let content = self.open(path)?;
-        match Packing::of(&content.start(SNIFF_BYTES)?) {
-            Some(packing) => unpack::whole(packing, &content),
-            None => Ok(content),
-        }
+        unpack::undone(&self.open(path)?)
     }
 
     /// Whether a path leads to a file or member.

@@ -17,6 +17,9 @@ const RATIO_CAP: u64 = 200;
 /// Nothing larger is unpacked.
 const EXPANDED_CAP_BYTES: u64 = 1 << 38;
 
+/// Enough to tell a packing.
+const MAGIC_BYTES: usize = 4;
+
 /// A stream's compression, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
@@ -100,6 +103,17 @@ pub fn counted_bytes(packing: Packing, packed: &Content) -> Result<u64, ContentE
     let mut stream = packing.stream(packed)?.take(cap_bytes.saturating_add(1));
     let bytes = io::copy(&mut stream, &mut io::sink()).map_err(|error| damaged(packing.name(), &error))?;
     if bytes > cap_bytes { Err(ContentError::Bomb { cap_bytes }) } else { Ok(bytes) }
+}
+
+/// A content with its gzip or zstd undone; one that has none as it is.
+///
+/// # Errors
+/// As [`whole`], or [`ContentError::Io`] when it cannot be read.
+pub fn undone(content: &Content) -> Result<Content, ContentError> {
+    match Packing::of(&content.start(MAGIC_BYTES)?) {
+        Some(packing) => whole(packing, content),
+        None => Ok(content.clone()),
+    }
 }
 
 /// The unpacked content.

@@ -14,8 +14,7 @@ use flate2::write::GzEncoder;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::super::content::unpack::{self, Packing};
-use super::super::content::{Content, ContentError, Opener};
+use super::super::content::{Content, Opener, unpack};
 use super::super::nifti::{image_file, is_header, stem};
 use super::super::privacy::Pseudonyms;
 use super::super::{IngestError, Scan};
@@ -258,13 +257,7 @@ fn copies(planned: &Planned<'_>, ids: &Pseudonyms, opener: &Opener) -> Result<Ve
 
 /// All bytes of a content, unpacked where it is packed.
 fn plain_bytes(content: &Content) -> Result<Vec<u8>, DeidentifyError> {
-    let unpacked = |content: &Content| -> Result<Content, ContentError> {
-        match Packing::of(&content.start(4)?) {
-            Some(packing) => unpack::whole(packing, content),
-            None => Ok(content.clone()),
-        }
-    };
-    let plain = unpacked(content).map_err(|_| DeidentifyError::Damaged)?;
+    let plain = unpack::undone(content).map_err(|_| DeidentifyError::Damaged)?;
     if plain.bytes() > FILE_BYTES_CAP {
         return Err(DeidentifyError::Damaged);
     }
