@@ -202,9 +202,19 @@ impl IngestSettings {
     /// # Errors
     /// [`IngestSettingsError`] naming the key.
     pub fn from_wire(wire: IngestWire, base: &Path) -> Result<Self, IngestSettingsError> {
-        let whole = wire.clone();
-        let IngestWire { labels, group_by, exclude, images, site_map, site_from, key, .. } = whole;
-        let IngestWire { min_group_subjects, small_groups, .. } = wire;
+        let kept = without_paths(wire.clone());
+        // Every field by name: a new one is not forgotten here.
+        let IngestWire {
+            labels,
+            group_by,
+            exclude,
+            images,
+            site_map,
+            site_from,
+            min_group_subjects,
+            small_groups,
+            key,
+        } = wire;
         let labels = labels.iter().map(|one| LabelsSettings::from_wire(one, base)).collect::<Result<_, _>>()?;
         let group_by = group_by.unwrap_or_else(|| vec!["vendor".to_owned(), "site".to_owned()]);
         if group_by.is_empty() || group_by.iter().any(|key| key.trim().is_empty()) {
@@ -223,7 +233,7 @@ impl IngestSettings {
             key: key.map(|key| base.join(key)),
             crosswalk: None,
             export_deidentified: None,
-            wire: without_paths(wire),
+            wire: kept,
         })
     }
 }
