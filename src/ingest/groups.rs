@@ -124,11 +124,12 @@ const OTHER: &str = "other";
 
 /// Labelled subjects of each acquisition group that training may use.
 fn labelled_subjects(stacks: &[StackRow]) -> BTreeMap<String, BTreeSet<String>> {
+    // Where nothing is labelled yet, all subjects count.
+    let is_labelled = stacks.iter().any(|stack| stack.label.is_some());
     let mut subjects: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for stack in stacks.iter().filter(|stack| is_for_training(stack)) {
         let members = subjects.entry(stack.acquisition_group.clone()).or_default();
-        // Where nothing is labelled yet, all subjects count.
-        if stack.label.is_some() || stacks.iter().all(|stack| stack.label.is_none()) {
+        if stack.label.is_some() || !is_labelled {
             members.insert(stack.subject_id.clone());
         }
     }
