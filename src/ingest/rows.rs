@@ -78,22 +78,25 @@ impl Facts<'_> {
         Told { source: if value.is_some() { source } else { UNKNOWN }, value }
     }
 
+    fn told_vendor(&self) -> Option<String> {
+        groups::vendor(&self.told("vendor")?)
+    }
+
+    fn own_vendor(&self) -> Option<String> {
+        groups::vendor(self.series.scanner.manufacturer.as_deref()?)
+    }
+
     fn vendor(&self) -> Told {
-        let told = self.told("vendor").and_then(|vendor| groups::vendor(&vendor));
-        let own = || self.series.scanner.manufacturer.as_deref().and_then(groups::vendor);
-        match told {
-            Some(value) => Told { value: Some(value), source: self.matches.source("vendor") },
-            None => {
-                own().map_or(Told { value: None, source: UNKNOWN }, |value| Told { value: Some(value), source: "file" })
-            }
+        if let Some(value) = self.told_vendor() {
+            return Told { value: Some(value), source: self.matches.source("vendor") };
         }
+        let value = self.own_vendor();
+        Told { source: if value.is_some() { "file" } else { UNKNOWN }, value }
     }
 
     /// Whether a label table names another vendor than the file does.
     pub fn vendors_differ(&self) -> bool {
-        let told = self.told("vendor").and_then(|vendor| groups::vendor(&vendor));
-        let own = self.series.scanner.manufacturer.as_deref().and_then(groups::vendor);
-        matches!((told, own), (Some(told), Some(own)) if told != own)
+        matches!((self.told_vendor(), self.own_vendor()), (Some(told), Some(own)) if told != own)
     }
 
     fn label(&self) -> Option<String> {
