@@ -135,8 +135,11 @@ fn key<'a>(image: &'a Image, subject: &'a str, frames: &BTreeMap<&'a str, Option
 pub fn assemble(images: &[Image], subjects: &[String]) -> Assembly {
     let frames = frames_of_reference(images);
     let mut order: Vec<usize> = (0..images.len()).collect();
-    let name = |image: &'_ Image| (image.series.series_number, image.series.series_uid.clone(), image.instance.clone());
-    order.sort_by_cached_key(|index| (name(&images[*index]), images[*index].frame));
+    let place = |index: usize| {
+        let Image { series, instance, frame, .. } = &images[index];
+        (series.series_number, &series.series_uid, instance, *frame)
+    };
+    order.sort_by(|a, b| place(*a).cmp(&place(*b)));
     let mut groups: BTreeMap<Key<'_>, Vec<usize>> = BTreeMap::new();
     for index in order {
         groups.entry(key(&images[index], &subjects[index], &frames)).or_default().push(index);
