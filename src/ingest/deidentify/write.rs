@@ -98,7 +98,9 @@ impl Export {
             Self::UpToDate(summary) => return Ok(summary),
             Self::Work(folder, provenance) => (folder, provenance),
         };
-        let planned = plan(scan);
+        let files = first_frames(scan);
+        let pictures = files.values().filter(|(stack, _)| stack.source_format == "image").count();
+        let planned = plan(files);
         let written = write_all(&folder, &planned, ids, context)?;
         let mut summary = DeidentifySummary {
             schema: SCHEMA.to_owned(),
@@ -119,9 +121,9 @@ impl Export {
                 }
             }
         }
-        match pictures(scan) {
-            0 => {}
-            count => *summary.not_exported.entry("picture".to_owned()).or_default() += count,
+        if pictures > 0 {
+            // They have no header to clean and are not copied.
+            *summary.not_exported.entry("picture".to_owned()).or_default() += pictures;
         }
         files_table(&rows).write_csv(&folder.path(FILES_CSV))?;
         folder.complete(&provenance.end(), &summary)?;
@@ -174,10 +176,13 @@ fn files_table(rows: &[(String, &Planned<'_>)]) -> Table {
         .with("first_phase", number(|first| first.phase))
 }
 
-/// Files with frames, each with its earliest frame, by their copy's name.
-fn first_frames(scan: &Scan) -> BTreeMap<&str, (&StackRow, &FrameRow)> {
+/// Files with their stack and their earliest frame, by path.
+type Files<'a> = BTreeMap<&'a str, (&'a StackRow, &'a FrameRow)>;
+
+/// All files that gave frames.
+fn first_frames(scan: &Scan) -> Files<'_> {
     let stacks: BTreeMap<&str, &StackRow> = scan.stacks.iter().map(|stack| (stack.stack_id.as_str(), stack)).collect();
-    let mut files: BTreeMap<&str, (&StackRow, &FrameRow)> = BTreeMap::new();
+    let mut files = Files::new();
     for frame in &scan.frames {
         let Some(stack) = stacks.get(frame.stack_id.as_str()) else { continue };
         let known = files.entry(&frame.path).or_insert((stack, frame));
@@ -188,13 +193,8 @@ fn first_frames(scan: &Scan) -> BTreeMap<&str, (&StackRow, &FrameRow)> {
     files
 }
 
-/// Pictures have no header to clean and are not copied.
-fn pictures(scan: &Scan) -> usize {
-    first_frames(scan).values().filter(|(stack, _)| stack.source_format == "image").count()
-}
-
-fn plan(scan: &Scan) -> Vec<Planned<'_>> {
-    let mut files: Vec<_> = first_frames(scan).into_iter().collect();
+fn plan(files: Files<'_>) -> Vec<Planned<'_>> {
+    let mut files: Vec<_> = files.into_iter().collect();
     // By pseudonyms, so that neither names nor folders of the source matter.
     files.sort_by_key(|(_, (stack, first))| (&stack.subject_id, &stack.stack_id, first.slice, first.phase));
     let mut volumes: BTreeMap<&str, usize> = BTreeMap::new();
