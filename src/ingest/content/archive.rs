@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use zip::ZipReadOptions;
-
 use zip::read::{Config, OwnedZipFileEntry, ZipFileEntry};
 use zip::result::ZipError;
 use zip::unstable::read::ZipIterable;

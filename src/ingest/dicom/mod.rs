@@ -91,7 +91,7 @@ pub fn malformed(tag: Tag, found: impl Into<String>, expected: &'static str) -> 
     DicomError::Attribute { name: keyword(tag), tag, found: found.into(), expected }
 }
 
-/// The images of a DICOM file, or why there are none. `file` counts in the list of found files, `relative` is its path below the source.
+/// The images of a DICOM file, or why there are none. `relative` is its path below the source: the instance of one without a UID.
 ///
 /// # Errors
 /// [`DicomError`], which becomes a `rejected` row.
