@@ -132,10 +132,16 @@ impl Content {
 
     /// The first `most` bytes, or all.
     pub fn start(&self, most: usize) -> io::Result<Vec<u8>> {
-        let mut start = vec![0; usize::try_from(self.bytes()).unwrap_or(usize::MAX).min(most)];
-        let there = self.read_at(&mut start, 0)?;
-        start.truncate(there);
-        Ok(start)
+        self.range(0, most as u64)
+    }
+
+    /// The `bytes` bytes from `start` on, or as many as there are.
+    pub fn range(&self, start: u64, bytes: u64) -> io::Result<Vec<u8>> {
+        let most = self.bytes().saturating_sub(start).min(bytes);
+        let mut range = vec![0; usize::try_from(most).unwrap_or(usize::MAX)];
+        let there = self.read_at(&mut range, start)?;
+        range.truncate(there);
+        Ok(range)
     }
 
     /// A part of it.

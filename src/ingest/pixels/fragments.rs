@@ -69,9 +69,7 @@ impl Fragments {
         }
         let mut stream = Vec::new();
         for fragment in fragments {
-            let part =
-                self.content.part(fragment.start, fragment.bytes).start(usize::MAX).map_err(ContentError::from)?;
-            stream.extend(part);
+            stream.extend(self.content.range(fragment.start, fragment.bytes).map_err(ContentError::from)?);
         }
         Ok(stream)
     }
@@ -114,7 +112,7 @@ fn offsets(content: &Content, start: u64, bytes: u64) -> Result<Vec<u64>, DicomE
     if bytes > (FRAGMENTS_CAP * 4) as u64 {
         return Err(wrong("an offset table without end", "one entry a frame"));
     }
-    let table = content.part(start, bytes).start(usize::MAX).map_err(ContentError::from)?;
+    let table = content.range(start, bytes).map_err(ContentError::from)?;
     let entry = |entry: &[u8]| u64::from(u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]));
     Ok(table.chunks_exact(4).map(entry).collect())
 }
@@ -142,7 +140,7 @@ fn by_offsets(fragments: &[Fragment], offsets: &[u64]) -> Result<Vec<Vec<Fragmen
 fn by_starts(content: &Content, fragments: &[Fragment]) -> Result<Vec<Vec<Fragment>>, DicomError> {
     let mut frames: Vec<Vec<Fragment>> = Vec::new();
     for fragment in fragments {
-        let start = content.part(fragment.start, 4).start(4).map_err(ContentError::from)?;
+        let start = content.range(fragment.start, 4).map_err(ContentError::from)?;
         let begins = start.starts_with(&[0xff, 0xd8]) || start.starts_with(&[0xff, 0x4f, 0xff, 0x51]);
         match frames.last_mut() {
             Some(frame) if !begins => frame.push(*fragment),

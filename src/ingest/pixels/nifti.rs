@@ -146,7 +146,7 @@ impl Stream {
     /// `count` bytes from `offset`, which lies behind what was read before; fewer at the end of the file.
     fn read_at(&mut self, offset: u64, count: u64) -> std::io::Result<Vec<u8>> {
         match self {
-            Self::Plain(content) => content.part(offset, count).start(usize::MAX),
+            Self::Plain(content) => content.range(offset, count),
             Self::Packed { inner, at } => {
                 let mut bytes = Vec::new();
                 let skip = offset.saturating_sub(*at);
