@@ -66,15 +66,7 @@ impl Archive {
             Members::Zip { entries, .. } => entries.iter().map(|entry| zip_name(&entry.as_ref())).collect(),
             Members::Tar { entries, .. } => entries.iter().map(|entry| entry.name.clone()).collect(),
         };
-        let mut by_name = HashMap::with_capacity(given.len());
-        let mut names = Vec::with_capacity(given.len());
-        for (index, name) in given.into_iter().enumerate() {
-            // An archive may hold one name twice; both are files.
-            let free = |name: &String| !by_name.contains_key(name);
-            let name = if free(&name) { name } else { format!("{name}#{index}") };
-            by_name.insert(name.clone(), index);
-            names.push(name);
-        }
+        let (names, by_name) = distinct(given);
         Ok(Self { members, names, by_name })
     }
 
@@ -126,6 +118,27 @@ impl Archive {
             }
         }
     }
+}
+
+/// Names, each once, and whose they are. An archive may hold one name twice, and both are files: the first keeps it, the others get
+/// their index behind it, and then `#` until no other member is called so.
+fn distinct(given: Vec<String>) -> (Vec<String>, HashMap<String, usize>) {
+    let mut by_name = HashMap::with_capacity(given.len());
+    for (index, name) in given.iter().enumerate() {
+        by_name.entry(name.clone()).or_insert(index);
+    }
+    let mut names = given;
+    for (index, name) in names.iter_mut().enumerate() {
+        if by_name.get(name) == Some(&index) {
+            continue;
+        }
+        *name = format!("{name}#{index}");
+        while by_name.contains_key(name) {
+            name.push('#');
+        }
+        by_name.insert(name.clone(), index);
+    }
+    (names, by_name)
 }
 
 fn zip_name(entry: &ZipFileEntry<'_>) -> String {

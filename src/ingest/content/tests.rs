@@ -81,6 +81,16 @@ fn one_name_twice_is_two_members() {
 }
 
 #[test]
+fn a_name_made_for_a_second_member_is_never_anothers() {
+    let members: [(&str, &[u8]); 5] = [("a#2", b"0"), ("a", b"1"), ("a", b"2"), ("a#2#", b"3"), ("a#2", b"4")];
+    let archive = Archive::open(Kind::Tar(None), &Content::Memory(tar_of(&members).into())).unwrap();
+    assert_eq!(archive.names(), ["a#2", "a", "a#2##", "a#2#", "a#2#4"]);
+    for (name, (_, bytes)) in archive.names().iter().zip(members) {
+        assert_eq!(archive.named(name).unwrap().start(9).unwrap(), bytes);
+    }
+}
+
+#[test]
 fn a_tar_that_was_cut_off_is_damaged() {
     let tar = tar_of(&[("a", &[7; 2000])]);
     let cut = Content::Memory(tar[..1500].into());
