@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::content::unpack::{self, Packing};
-use super::content::{Archive, Content, ContentError, Kind, Opener, member_path};
+use super::content::{Archive, Content, ContentError, Kind, Opener, Peeked, member_path, unpack};
 use super::dicom::header::{self, WINDOW_BYTES, looks_like_dicom};
 use super::discover::{Found, Identity, identity};
 use super::image::{Image, Series};
@@ -131,7 +130,7 @@ impl Eye<'_> {
 
     /// A file by its content; an archive with all its members.
     fn inside(&self, file: Found, content: &Content, depth: usize) -> Option<Vec<Seen>> {
-        let peeked = match peek(content) {
+        let peeked = match Peeked::of(content, WINDOW_BYTES) {
             Ok(peeked) => peeked,
             Err(error) => return Some(vec![rejected(file, &error)]),
         };
@@ -239,29 +238,6 @@ fn member_of(container: &Found, archive: &Archive, index: usize) -> Found {
         identity: None,
         problem: None,
     }
-}
-
-/// The first bytes of a content, and of what comes out of it.
-struct Peeked {
-    start: Vec<u8>,
-    packed: Option<(Packing, Vec<u8>)>,
-    archive: Option<Kind>,
-}
-
-impl Peeked {
-    fn unpacked(&self) -> &[u8] {
-        self.packed.as_ref().map_or(&self.start, |(_, inside)| inside)
-    }
-}
-
-fn peek(content: &Content) -> Result<Peeked, ContentError> {
-    let start = content.start(WINDOW_BYTES)?;
-    let packed = match Packing::of(&start) {
-        Some(packing) => Some((packing, unpack::peek(packing, content, WINDOW_BYTES)?)),
-        None => None,
-    };
-    let archive = Kind::of(&start, packed.as_ref().map(|(packing, inside)| (*packing, inside.as_slice())));
-    Ok(Peeked { start, packed, archive })
 }
 
 fn dicom_file(file: &Found, content: &Content, peeked: Peeked) -> Look {

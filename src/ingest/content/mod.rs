@@ -6,6 +6,7 @@
 
 mod archive;
 mod opener;
+mod peeked;
 mod tape;
 pub mod unpack;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use archive::{Archive, Kind};
 pub use opener::{Opener, member_path};
+pub use peeked::Peeked;
 
 /// Between the name of an archive and that of its member.
 pub const MEMBER_MARK: &str = "!/";

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::unpack::Packing;
-use super::{Archive, Content, ContentError, Kind, MEMBER_MARK, unpack};
+use super::{Archive, Content, ContentError, MEMBER_MARK, Peeked, unpack};
 use crate::fsx::{self, FsError};
 
 /// Archives that are kept open: each holds a file and its index.
@@ -80,22 +79,11 @@ impl Opener {
             return Ok(Arc::clone(archive));
         }
         let content = self.open(path)?;
-        let kind = kind_of(&content)?.ok_or(ContentError::Gone)?;
+        let kind = Peeked::of(&content, SNIFF_BYTES)?.archive.ok_or(ContentError::Gone)?;
         let archive = Arc::new(Archive::open(kind, &content)?);
         *slot = Some(Arc::clone(&archive));
         Ok(archive)
     }
-}
-
-/// Whether a content is an archive, and which.
-///
-/// # Errors
-/// [`ContentError`].
-pub(super) fn kind_of(content: &Content) -> Result<Option<Kind>, ContentError> {
-    let start = content.start(SNIFF_BYTES)?;
-    let packing = Packing::of(&start);
-    let inside = packing.map_or_else(|| Ok(Vec::new()), |packing| unpack::peek(packing, content, SNIFF_BYTES))?;
-    Ok(Kind::of(&start, packing.map(|packing| (packing, inside.as_slice()))))
 }
 
 fn on_disk(path: &Path) -> Result<Content, ContentError> {
