@@ -72,7 +72,7 @@ fn a_shuffled_renamed_and_packed_export_gives_the_same_stacks_with_the_same_ids(
     for (name, bytes) in &named[..quarter] {
         std::fs::write(packed.join("a/b").join(name), bytes).unwrap();
     }
-    std::fs::write(packed.join("one.zip"), zip_of(&named[quarter..2 * quarter])).unwrap();
+    std::fs::write(packed.join("one.zip.gz"), gzip(&zip_of(&named[quarter..2 * quarter]))).unwrap();
     let inner = tar_gz_of(&named[2 * quarter..3 * quarter]);
     let notes = ("notes.txt".to_owned(), b"hello".to_vec());
     std::fs::write(packed.join("two"), zip_of(&[("deep/inner.tgz".to_owned(), inner), notes])).unwrap();

@@ -17,8 +17,8 @@ const MEMBERS_CAP: usize = 10_000_000;
 /// What a content is, if it holds files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// zip.
-    Zip,
+    /// zip, in a packing of its own or not.
+    Zip(Option<Packing>),
     /// tar, packed or not.
     Tar(Option<Packing>),
 }
@@ -26,13 +26,11 @@ pub enum Kind {
 impl Kind {
     /// The kind of archive, by the first bytes of the content and, if it is packed, of what comes out of it.
     pub fn of(start: &[u8], packed: Option<(Packing, &[u8])>) -> Option<Self> {
-        let is_tar = |start: &[u8]| start.get(257..262) == Some(b"ustar");
+        let (packing, start) = packed.map_or((None, start), |(packing, inside)| (Some(packing), inside));
         if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
-            return Some(Self::Zip);
-        }
-        match packed {
-            Some((packing, inside)) => is_tar(inside).then_some(Self::Tar(Some(packing))),
-            None => is_tar(start).then_some(Self::Tar(None)),
+            Some(Self::Zip(packing))
+        } else {
+            (start.get(257..262) == Some(b"ustar")).then_some(Self::Tar(packing))
         }
     }
 }
@@ -50,17 +48,16 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Reads the index; a packed tar is unpacked first, all of it.
+    /// Reads the index; a packed archive is unpacked first, all of it.
     ///
     /// # Errors
     /// [`ContentError`].
     pub fn open(kind: Kind, content: &Content) -> Result<Self, ContentError> {
+        let (Kind::Zip(packing) | Kind::Tar(packing)) = kind;
+        let content = packing.map_or_else(|| Ok(content.clone()), |packing| unpack::whole(packing, content))?;
         let members = match kind {
-            Kind::Zip => zip_members(content)?,
-            Kind::Tar(packing) => {
-                let content = packing.map_or_else(|| Ok(content.clone()), |packing| unpack::whole(packing, content))?;
-                Members::Tar { entries: tape::index(&content)?, content }
-            }
+            Kind::Zip(_) => zip_members(&content)?,
+            Kind::Tar(_) => Members::Tar { entries: tape::index(&content)?, content },
         };
         let given: Vec<String> = match &members {
             Members::Zip { entries, .. } => entries.iter().map(|entry| zip_name(&entry.as_ref())).collect(),

@@ -52,6 +52,29 @@ fn members_of_nested_archives_are_read_by_their_path() {
     assert!(matches!(opener.open(&member_path(&path, "../x")), Err(ContentError::Gone)));
 }
 
+/// A zip in a gzip and a tar in a zstd, in each other: each is an archive like any other. The zstd frame by hand (RFC 8878): magic,
+/// one segment with its size in four bytes, one raw block that is the last.
+#[test]
+fn archives_in_a_packing_are_opened() {
+    let zstd = |bytes: &[u8]| {
+        let size = u32::try_from(bytes.len()).unwrap();
+        let block = (size << 3 | 1).to_le_bytes();
+        [&[0x28, 0xb5, 0x2f, 0xfd, 0xa0][..], &size.to_le_bytes(), &block[..3], bytes].concat()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let zip = gzip(&zip_of(&[("a/b.dcm", b"deep")]));
+    let tar = zstd(&tar_of(&[("day.zip.gz", &zip)]));
+    let path = folder.path().join("week.zip.gz");
+    fsx::write_atomic(&path, &gzip(&zip_of(&[("week.tar.zst", &tar), ("x", b"plain")]))).unwrap();
+    let kind = |bytes: &[u8]| Peeked::of(&Content::Memory(bytes.into()), 512).unwrap().archive;
+    assert_eq!(kind(&zip), Some(Kind::Zip(Some(Packing::Gzip))));
+    assert_eq!(kind(&tar), Some(Kind::Tar(Some(Packing::Zstd))));
+    let opener = Opener::new();
+    assert_eq!(read(&opener, &member_path(&path, "x")), b"plain");
+    let day = member_path(&member_path(&path, "week.tar.zst"), "day.zip.gz");
+    assert_eq!(read(&opener, &member_path(&day, "a/b.dcm")), b"deep");
+}
+
 #[test]
 fn a_bomb_is_refused_and_a_damaged_stream_is_named() {
     let zeros = gzip(&vec![0; 300 << 20]);
