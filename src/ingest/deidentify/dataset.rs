@@ -5,6 +5,7 @@ use dicom::core::{DataElement, Length, Tag, VR};
 use dicom::dictionary_std::tags;
 use dicom::object::InMemDicomObject;
 
+use super::super::dicom::coding::DEPTH_CAP;
 use super::super::privacy::{Pseudonyms, allowed};
 use super::keep::{Rule, TERMS, rule};
 use super::profile::{Code, published};
@@ -13,8 +14,6 @@ use super::words::cleaned;
 
 type Item = InMemDicomObject;
 
-/// Sequences are not nested deeper than this by any object.
-const DEPTH_CAP: usize = 16;
 /// What stands for a text that must not be empty.
 const DUMMY_TEXT: &str = "REMOVED";
 /// SH, PS3.5 6.2.
@@ -143,12 +142,12 @@ impl<'a> Cleaner<'a> {
     }
 
     /// One data set by the rules.
-    fn data_set(&self, item: &Item, depth: usize) -> Item {
+    fn data_set(&self, item: &Item, depth: u32) -> Item {
         let treated = item.iter().filter_map(|element| self.element(element, depth));
         Item::from_element_iter(treated.collect::<Vec<_>>())
     }
 
-    fn element(&self, found: &DataElement<Item>, depth: usize) -> Option<DataElement<Item>> {
+    fn element(&self, found: &DataElement<Item>, depth: u32) -> Option<DataElement<Item>> {
         let (tag, vr) = (found.header().tag, found.vr());
         // Private groups, curves and overlays as wholes (PS3.15 table E.1-1, the rows for groups).
         if tag.group() % 2 == 1 || matches!(tag.group() & 0xff00, 0x5000 | 0x6000) {
@@ -166,7 +165,7 @@ impl<'a> Cleaner<'a> {
         }
     }
 
-    fn keep(&self, rule: Rule, found: &DataElement<Item>, depth: usize) -> Option<DataElement<Item>> {
+    fn keep(&self, rule: Rule, found: &DataElement<Item>, depth: u32) -> Option<DataElement<Item>> {
         let (tag, vr) = (found.header().tag, found.vr());
         let is_short_text = vr == VR::SH || vr == VR::LO;
         match rule {

@@ -17,17 +17,12 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-use super::super::dicom::header::EXPLICIT_VR_BIG_ENDIAN;
+use super::super::dicom::coding::{Coding, DEPTH_CAP, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, has_long_length};
 use super::super::privacy::Pseudonyms;
 use super::dataset::{Cleaner, Subject};
 use super::uid;
 use super::{DeidentifyError, FILE_BYTES_CAP, comments};
 
-const UNDEFINED: u32 = u32::MAX;
-const ITEM: Tag = Tag(0xFFFE, 0xE000);
-const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
-const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
-const DEPTH_CAP: u32 = 16;
 const MAGIC: &[u8] = b"DICM";
 const PREAMBLE_BYTES: usize = 128;
 /// Of this program, made from its name: UUID of version 8 in decimal.
@@ -100,34 +95,6 @@ fn name_instance(
     (class, instance)
 }
 
-/// How elements are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Coding {
-    is_explicit: bool,
-    is_big: bool,
-}
-
-impl Coding {
-    const EXPLICIT_LITTLE: Self = Self { is_explicit: true, is_big: false };
-    const IMPLICIT_LITTLE: Self = Self { is_explicit: false, is_big: false };
-
-    fn of(syntax: &str) -> Self {
-        match syntax {
-            uids::IMPLICIT_VR_LITTLE_ENDIAN => Self::IMPLICIT_LITTLE,
-            EXPLICIT_VR_BIG_ENDIAN => Self { is_explicit: true, is_big: true },
-            _ => Self::EXPLICIT_LITTLE,
-        }
-    }
-
-    fn short(self, value: u16) -> [u8; 2] {
-        if self.is_big { value.to_be_bytes() } else { value.to_le_bytes() }
-    }
-
-    fn long(self, value: u32) -> [u8; 4] {
-        if self.is_big { value.to_be_bytes() } else { value.to_le_bytes() }
-    }
-}
-
 /// Transfer syntax, and where the data set begins. Without a meta group the syntax is told from the first element.
 fn syntax_and_start(bytes: &[u8]) -> Result<(String, usize), DeidentifyError> {
     let mut at = if bytes.get(PREAMBLE_BYTES..PREAMBLE_BYTES + 4) == Some(MAGIC) { PREAMBLE_BYTES + 4 } else { 0 };
@@ -193,13 +160,11 @@ impl Walker<'_> {
     }
 
     fn short(&mut self) -> Result<u16, DeidentifyError> {
-        let bytes = self.take()?;
-        Ok(if self.coding.is_big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+        Ok(self.coding.short(self.take()?))
     }
 
     fn long(&mut self) -> Result<u32, DeidentifyError> {
-        let bytes = self.take()?;
-        Ok(if self.coding.is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+        Ok(self.coding.long(self.take()?))
     }
 
     fn peek_group(&self) -> Option<u16> {
@@ -217,9 +182,7 @@ impl Walker<'_> {
             return Ok(Header { tag, vr: if is_sequence { VR::SQ } else { VR::UN }, length: self.long()? });
         }
         let vr = VR::from_binary(self.take()?).ok_or(DeidentifyError::Damaged)?;
-        use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
-        let is_long = [OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV].contains(&vr);
-        let length = if is_long {
+        let length = if has_long_length(vr) {
             self.short()?;
             self.long()?
         } else {
@@ -335,14 +298,14 @@ impl Pixels {
     ) -> Result<(), DeidentifyError> {
         let number = |tag: Tag| top.get(tag).and_then(|element| element.to_int::<u64>().ok());
         let value = bytes.get(self.value.clone()).ok_or(DeidentifyError::Damaged)?;
-        let tag = [coding.short(tags::PIXEL_DATA.group()), coding.short(tags::PIXEL_DATA.element())].concat();
+        let tag = [coding.short_bytes(tags::PIXEL_DATA.group()), coding.short_bytes(tags::PIXEL_DATA.element())].concat();
         let mut header = |length: u32| {
             out.extend(&tag);
             if coding.is_explicit {
                 out.extend(self.vr);
                 out.extend([0, 0]);
             }
-            out.extend(coding.long(length));
+            out.extend(coding.long_bytes(length));
         };
         if self.is_encapsulated {
             if has_hidden_overlay(top) {
@@ -353,7 +316,7 @@ impl Pixels {
             out.extend(value);
             clear_comments(&mut out[start..]);
             for part in [SEQUENCE_END.group(), SEQUENCE_END.element(), 0, 0] {
-                out.extend(coding.short(part));
+                out.extend(coding.short_bytes(part));
             }
             return Ok(());
         }
@@ -419,9 +382,8 @@ fn clear_unused_bits(pixels: &mut [u8], top: &InMemDicomObject, coding: Coding) 
     match allocated {
         8 => pixels.iter_mut().for_each(|byte| *byte = (cleared(u16::from(*byte)) & 0xff) as u8),
         16 => pixels.chunks_exact_mut(2).for_each(|pair| {
-            let value = [pair[0], pair[1]];
-            let value = if coding.is_big { u16::from_be_bytes(value) } else { u16::from_le_bytes(value) };
-            pair.copy_from_slice(&coding.short(cleared(value)));
+            let value = coding.short([pair[0], pair[1]]);
+            pair.copy_from_slice(&coding.short_bytes(cleared(value)));
         }),
         _ => {}
     }

@@ -2,6 +2,7 @@ use dicom::core::value::DataSetSequence;
 use dicom::object::DefaultDicomObject;
 use proptest::prelude::*;
 
+use super::super::super::dicom::coding::EXPLICIT_VR_BIG_ENDIAN;
 use super::*;
 
 fn subject() -> Subject {

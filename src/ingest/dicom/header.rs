@@ -10,23 +10,17 @@ use flate2::read::DeflateDecoder;
 
 use super::DicomError;
 use super::charset::Charset;
+use super::coding::{
+    Coding, DEPTH_CAP, EXPLICIT_VR_BIG_ENDIAN, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, has_long_length,
+};
 use super::item::{Element, Item, Value};
 use super::wanted::wanted;
 use crate::ingest::content::{Content, unpack};
 
-/// Sequences are not nested deeper than this by any object.
-const DEPTH_CAP: u32 = 16;
 /// The largest value that is kept: a modality table of 65536 entries.
 const VALUE_CAP_BYTES: u32 = 1 << 18;
 /// More items than any sequence has; bounds what a file of empty items costs.
 const ITEMS_CAP: usize = 100_000;
-/// Length of sequences and items that end with a delimiter.
-const UNDEFINED: u32 = u32::MAX;
-const ITEM: Tag = Tag(0xFFFE, 0xE000);
-const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
-const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
-/// Retired, and still met.
-pub const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 /// Of the preamble and the magic code.
 const PREAMBLE_BYTES: usize = 132;
 /// Bytes that are read at once; most headers end before.
@@ -101,19 +95,6 @@ pub fn parse(content: &Content, start: Vec<u8>) -> Result<Header, DicomError> {
     Ok(Header { sop_class, transfer_syntax, item, pixel_data, content: content.clone() })
 }
 
-/// How elements are written.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Coding {
-    is_explicit: bool,
-    is_big: bool,
-}
-
-impl Coding {
-    const EXPLICIT_LITTLE: Self = Self { is_explicit: true, is_big: false };
-    const IMPLICIT_LITTLE: Self = Self { is_explicit: false, is_big: false };
-    const EXPLICIT_BIG: Self = Self { is_explicit: true, is_big: true };
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Head {
     tag: Tag,
@@ -176,14 +157,6 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    fn short(&self, bytes: [u8; 2]) -> u16 {
-        if self.coding.is_big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
-    }
-
-    fn long(&self, bytes: [u8; 4]) -> u32 {
-        if self.coding.is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    }
-
     /// The next element's head; `None` at the end. Fewer bytes than a head has are padding.
     fn head(&mut self) -> Result<Option<Head>, DicomError> {
         let Ok([a, b, c, d, e, f, g, h]) = <[u8; 8]>::try_from(self.peek(8)?) else {
@@ -191,30 +164,17 @@ impl<'a> Walker<'a> {
             return Ok(None);
         };
         self.at += 8;
-        let tag = Tag(self.short([a, b]), self.short([c, d]));
+        let tag = Tag(self.coding.short([a, b]), self.coding.short([c, d]));
         if tag.0 == 0xFFFE || !self.coding.is_explicit {
-            return Ok(Some(Head { tag, vr: None, length: self.long([e, f, g, h]) }));
+            return Ok(Some(Head { tag, vr: None, length: self.coding.long([e, f, g, h]) }));
         }
         let problem = "has no valid value representation: the file is damaged";
         let vr = VR::from_binary([e, f]).ok_or(DicomError::Structure { tag, problem })?;
-        let length = match vr {
-            VR::OB
-            | VR::OD
-            | VR::OF
-            | VR::OL
-            | VR::OV
-            | VR::OW
-            | VR::SQ
-            | VR::SV
-            | VR::UC
-            | VR::UN
-            | VR::UR
-            | VR::UT
-            | VR::UV => {
-                let length = self.take::<4>(tag)?;
-                self.long(length)
-            }
-            _ => u32::from(self.short([g, h])),
+        let length = if has_long_length(vr) {
+            let length = self.take::<4>(tag)?;
+            self.coding.long(length)
+        } else {
+            u32::from(self.coding.short([g, h]))
         };
         Ok(Some(Head { tag, vr: Some(vr), length }))
     }
@@ -239,11 +199,7 @@ impl<'a> Walker<'a> {
 
     /// How the data set is written: as announced, unless its first element looks otherwise.
     fn coding_of(&mut self, transfer_syntax: &str) -> Result<Coding, DicomError> {
-        let announced = match transfer_syntax {
-            uids::IMPLICIT_VR_LITTLE_ENDIAN => Coding::IMPLICIT_LITTLE,
-            EXPLICIT_VR_BIG_ENDIAN => Coding::EXPLICIT_BIG,
-            _ => Coding::EXPLICIT_LITTLE,
-        };
+        let announced = Coding::of(transfer_syntax);
         Ok(match self.peek(6)? {
             // The first group of every data set here is below 0x0100.
             [0, high, _, _, a, b] if *high != 0 && VR::from_binary([*a, *b]).is_some() => Coding::EXPLICIT_BIG,

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod charset;
+pub mod coding;
 mod frames;
 pub mod header;
 pub mod item;

@@ -13,7 +13,8 @@ use dicom::dictionary_std::tags;
 use ndarray::Array2;
 
 use super::super::content::{Content, ContentError, Opener};
-use super::super::dicom::header::{self, EXPLICIT_VR_BIG_ENDIAN, Header, WINDOW_BYTES, is_native};
+use super::super::dicom::coding::EXPLICIT_VR_BIG_ENDIAN;
+use super::super::dicom::header::{self, Header, WINDOW_BYTES, is_native};
 use super::super::dicom::{DicomError, Item, malformed};
 use super::codec::{self, Codec, FrameShape};
 use super::fragments::Fragments;
