@@ -5,9 +5,9 @@
 //! pixels make them duplicates, and a lossy one gives way to any that is not. The same SOPInstanceUID over different pixels is
 //! rejected, save for the file that stays.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::io::Read;
-use std::path::Path;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -53,6 +53,9 @@ pub fn set_aside(found: &[Found], looks: &mut [Look], opener: &Opener, context: 
     }
 }
 
+/// SHA-256.
+type Hash = [u8; 32];
+
 /// Files that may be copies of each other.
 struct Copies<'a> {
     found: &'a [Found],
@@ -61,32 +64,44 @@ struct Copies<'a> {
     by_instance: bool,
 }
 
+/// What tells one copy from another without a look at its pixels.
+struct Twin {
+    index: usize,
+    /// Compression has changed its pixels, as it says.
+    is_lossy: bool,
+    /// Of the bytes, of DICOM unpacked; `None` when they cannot be read again.
+    bytes: Option<Hash>,
+}
+
 impl Copies<'_> {
     /// Verdicts on all files but those that stay.
     fn judge(&self, files: &[usize]) -> Vec<(usize, Verdict)> {
-        let name_length = |index: &usize| self.found[*index].path.file_name().map_or(0, std::ffi::OsStr::len);
-        let is_lossy: BTreeMap<usize, bool> = files.iter().map(|index| (*index, self.is_lossy(*index))).collect();
-        let mut files = files.to_vec();
-        files.sort_by_key(|index| (is_lossy[index], name_length(index), *index));
-        let mut stays: Vec<([u8; 32], Option<[u8; 32]>)> = Vec::new();
+        let name_length = |index: usize| self.found[index].path.file_name().map_or(0, std::ffi::OsStr::len);
+        let mut twins: Vec<Twin> = files.iter().map(|index| self.twin(*index)).collect();
+        twins.sort_by_key(|twin| (twin.is_lossy, name_length(twin.index), twin.index));
+        let mut stays: Vec<(usize, Hash)> = Vec::new();
+        // Of the file that stays; most copies are equal in their bytes, and nobody asks.
+        let first_pixels: OnceCell<Option<Hash>> = OnceCell::new();
         let mut verdicts = Vec::new();
-        for index in files {
-            let Some(bytes) = self.bytes_hash(index) else {
+        for Twin { index, is_lossy, bytes } in twins {
+            let Some(bytes) = bytes else {
                 let message = "it could be read once and not again; check the disk";
                 verdicts.push((index, Verdict::rejected("unreadable", message)));
                 continue;
             };
-            if stays.iter().any(|(known, _)| *known == bytes) {
+            if stays.iter().any(|(_, known)| *known == bytes) {
                 verdicts.push((index, Verdict::skipped("duplicate", "the same bytes as another file of this source")));
                 continue;
             }
-            let pixels = if self.by_instance { self.pixels_hash(index) } else { None };
-            if stays.is_empty() || !self.by_instance {
-                stays.push((bytes, pixels));
-            } else if pixels.is_some() && stays.iter().any(|(_, known)| *known == pixels) {
+            let Some((first, _)) = stays.first().filter(|_| self.by_instance) else {
+                stays.push((index, bytes));
+                continue;
+            };
+            let pixels = self.pixels_hash(index);
+            if pixels.is_some() && *first_pixels.get_or_init(|| self.pixels_hash(*first)) == pixels {
                 let message = "the same instance and pixels as another file, in other coding or with another header";
                 verdicts.push((index, Verdict::skipped("duplicate", message)));
-            } else if is_lossy[&index] {
+            } else if is_lossy {
                 let message = "a lossy copy of an instance that another file holds";
                 verdicts.push((index, Verdict::skipped("duplicate", message)));
             } else {
@@ -98,26 +113,31 @@ impl Copies<'_> {
         verdicts
     }
 
-    /// Whether the file says that compression has changed its pixels.
-    fn is_lossy(&self, index: usize) -> bool {
-        self.by_instance && pixels::dicom::is_lossy(self.opener, &self.found[index].path)
-    }
-
-    /// SHA-256 of the bytes, of DICOM unpacked; `None` when they cannot be read again.
-    fn bytes_hash(&self, index: usize) -> Option<[u8; 32]> {
+    /// Opens a file once for all that is asked of each. Nothing of it stays open: there may be any number of copies.
+    fn twin(&self, index: usize) -> Twin {
         let path = &self.found[index].path;
         let content = if self.by_instance { self.opener.open_unpacked(path) } else { self.opener.open(path) };
-        hash(&content.ok()?)
+        let Ok(content) = content else { return Twin { index, is_lossy: false, bytes: None } };
+        let header = self.by_instance.then(|| pixels::dicom::header_of(path, &content).ok()).flatten();
+        Twin { index, is_lossy: header.is_some_and(|header| pixels::dicom::is_lossy(&header)), bytes: hash(&content) }
     }
 
-    /// SHA-256 of all decoded pixels.
-    fn pixels_hash(&self, index: usize) -> Option<[u8; 32]> {
-        pixels_hash(self.opener, &self.found[index].path)
+    /// Of all decoded pixels of a DICOM file.
+    fn pixels_hash(&self, index: usize) -> Option<Hash> {
+        let path = &self.found[index].path;
+        let frames = pixels::dicom::Frames::open(path, &self.opener.open_unpacked(path).ok()?).ok()?;
+        let mut hasher = Sha256::new();
+        for frame in 0..frames.count() {
+            let grey = frames.frame(frame).ok()?;
+            hasher.update((grey.nrows() as u64).to_le_bytes());
+            grey.iter().for_each(|value| hasher.update(value.to_le_bytes()));
+        }
+        Some(hasher.finalize().into())
     }
 }
 
 /// SHA-256 of a content.
-fn hash(content: &Content) -> Option<[u8; 32]> {
+fn hash(content: &Content) -> Option<Hash> {
     let mut reader = content.reader();
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
@@ -129,13 +149,57 @@ fn hash(content: &Content) -> Option<[u8; 32]> {
     }
 }
 
-fn pixels_hash(opener: &Opener, path: &Path) -> Option<[u8; 32]> {
-    let mut hasher = Sha256::new();
-    for frame in 0..pixels::dicom::frame_count(opener, path).ok()? {
-        for channel in pixels::read_frames(opener, path, &[frame]).ok()?.concat() {
-            hasher.update((channel.nrows() as u64).to_le_bytes());
-            channel.iter().for_each(|value| hasher.update(value.to_le_bytes()));
-        }
+#[cfg(test)]
+mod tests {
+    use dicom::core::{DataElement, PrimitiveValue, Tag, VR};
+    use dicom::dictionary_std::{tags, uids};
+    use dicom::object::{FileMetaTableBuilder, InMemDicomObject};
+
+    use super::*;
+
+    /// Two frames of 1 x 2 pixels.
+    fn write(path: &std::path::Path, syntax: &str, lossy: &str, stored: [u16; 4]) {
+        let text = |tag: Tag, vr, value: &str| DataElement::new(tag, vr, PrimitiveValue::from(value));
+        let number = |tag, value: u16| DataElement::new(tag, VR::US, PrimitiveValue::from(value));
+        let object = InMemDicomObject::from_element_iter([
+            text(tags::SOP_CLASS_UID, VR::UI, uids::MR_IMAGE_STORAGE),
+            text(tags::SOP_INSTANCE_UID, VR::UI, "2.25.1"),
+            text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
+            text(tags::NUMBER_OF_FRAMES, VR::IS, "2"),
+            text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, lossy),
+            number(tags::ROWS, 1),
+            number(tags::COLUMNS, 2),
+            number(tags::BITS_ALLOCATED, 16),
+            DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(stored.into_iter().collect())),
+        ]);
+        let meta = FileMetaTableBuilder::new().transfer_syntax(syntax);
+        object.with_meta(meta).unwrap().write_to_file(path).unwrap();
     }
-    Some(hasher.finalize().into())
+
+    #[test]
+    fn copies_of_an_instance_are_told_by_the_pixels_of_all_frames() {
+        let folder = tempfile::tempdir().unwrap();
+        let (little, implicit) = (uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN);
+        let files = [
+            ("lossy", implicit, "01", [9, 9, 9, 9]),
+            ("a.dcm", little, "00", [1, 2, 3, 4]),
+            ("b (1).dcm", little, "00", [1, 2, 3, 4]),
+            ("c in other coding", implicit, "00", [1, 2, 3, 4]),
+            ("d with another last pixel", little, "00", [1, 2, 3, 5]),
+        ];
+        let found: Vec<Found> = files
+            .into_iter()
+            .map(|(name, syntax, lossy, stored)| {
+                let path = folder.path().join(name);
+                write(&path, syntax, lossy, stored);
+                let (relative, bytes) = (name.to_owned(), 1);
+                Found { path, relative, source: 0, bytes, modified_ns: 0, identity: None, problem: None }
+            })
+            .collect();
+        let copies = Copies { found: &found, opener: &Opener::new(), by_instance: true };
+        let verdicts = copies.judge(&[0, 1, 2, 3, 4]);
+        let told: Vec<(usize, &str)> = verdicts.iter().map(|(index, verdict)| (*index, verdict.reason)).collect();
+        let expected = [(2, "duplicate"), (3, "duplicate"), (4, "conflicting-instance"), (0, "duplicate")];
+        assert_eq!(told, expected, "the shortest name without loss stays");
+    }
 }

@@ -12,7 +12,7 @@ use dicom::core::Tag;
 use dicom::dictionary_std::tags;
 use ndarray::Array2;
 
-use super::super::content::{Content, ContentError, Opener};
+use super::super::content::{Content, ContentError};
 use super::super::dicom::coding::EXPLICIT_VR_BIG_ENDIAN;
 use super::super::dicom::header::{self, Header, WINDOW_BYTES, is_native};
 use super::super::dicom::{DicomError, Item, malformed};
@@ -205,34 +205,65 @@ impl Modality {
     }
 }
 
-fn parse(path: &Path, content: &Content) -> Result<Header, PixelsError> {
-    let start = content.start(WINDOW_BYTES).map_err(|error| unreadable(path)(error.into()))?;
-    guarded(path, || header::parse(content, start))?.map_err(named(path))
-}
-
 /// Names the file in an error of its header.
 fn named(path: &Path) -> impl Fn(DicomError) -> PixelsError + '_ {
     |source| PixelsError::Dicom { path: path.to_path_buf(), source }
 }
 
-/// Frames of a file.
+/// The header of a DICOM file, whose unpacked bytes are `content`.
 ///
 /// # Errors
-/// [`PixelsError`].
-pub fn frame_count(opener: &Opener, path: &Path) -> Result<i32, PixelsError> {
-    let header = parse(path, &opener.open_unpacked(path).map_err(unreadable(path))?)?;
-    let layout = Layout::of(&header.item).map_err(named(path))?;
-    // At most 100000, checked in the layout.
-    Ok(i32::try_from(layout.frames).unwrap_or(i32::MAX))
+/// [`PixelsError`] naming the file.
+pub fn header_of(path: &Path, content: &Content) -> Result<Header, PixelsError> {
+    let start = content.start(WINDOW_BYTES).map_err(|error| unreadable(path)(error.into()))?;
+    guarded(path, || header::parse(content, start))?.map_err(named(path))
 }
 
-/// Whether compression has changed the pixels of a file, by its own word or its transfer syntax. An unreadable one is not lossy.
-pub fn is_lossy(opener: &Opener, path: &Path) -> bool {
-    let header = opener.open_unpacked(path).map_err(unreadable(path)).and_then(|content| parse(path, &content));
-    header.is_ok_and(|header| {
-        let says = header.item.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01");
-        says || !(is_native(&header.transfer_syntax) || Codec::is_lossless(&header.transfer_syntax))
-    })
+/// Whether compression has changed the pixels of a file, by its own word or its transfer syntax.
+pub fn is_lossy(header: &Header) -> bool {
+    let says = header.item.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01");
+    says || !(is_native(&header.transfer_syntax) || Codec::is_lossless(&header.transfer_syntax))
+}
+
+/// A DICOM file that was opened once, for any of its frames.
+pub struct Frames<'a> {
+    path: &'a Path,
+    header: Header,
+    layout: Layout,
+    pixels: Pixels,
+}
+
+impl<'a> Frames<'a> {
+    /// The frames of the file whose unpacked bytes are `content`.
+    ///
+    /// # Errors
+    /// [`PixelsError`] naming the file and the attribute.
+    pub fn open(path: &'a Path, content: &Content) -> Result<Self, PixelsError> {
+        let header = header_of(path, content)?;
+        let layout = Layout::of(&header.item).map_err(named(path))?;
+        let pixels = Pixels::of(&header, &layout).map_err(named(path))?;
+        Ok(Self { path, header, layout, pixels })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> i32 {
+        // At most 100000, checked in the layout.
+        i32::try_from(self.layout.frames).unwrap_or(i32::MAX)
+    }
+
+    /// The rescaled grey values of a frame, `[rows, columns]`.
+    ///
+    /// # Errors
+    /// [`PixelsError`] naming the file and the attribute.
+    pub fn frame(&self, wanted: i32) -> Result<Array2<f32>, PixelsError> {
+        let Self { path, header, layout, pixels } = self;
+        let frame = frame_index(path, wanted, layout.frames)?;
+        // At most 100000, checked in the layout.
+        let frame = usize::try_from(frame).unwrap_or(usize::MAX);
+        let modality = modality(&header.item, frame).map_err(named(path))?;
+        let bytes = guarded(path, || pixels.frame(layout, frame))?.map_err(named(path))?;
+        grey(&bytes, layout, &modality).map_err(named(path))
+    }
 }
 
 /// Reads frames of a DICOM file, whose unpacked bytes are `content`.
@@ -240,18 +271,8 @@ pub fn is_lossy(opener: &Opener, path: &Path) -> bool {
 /// # Errors
 /// [`PixelsError`] naming the file and the attribute.
 pub fn read(path: &Path, content: &Content, frames: &[i32]) -> Result<Vec<Channels>, PixelsError> {
-    let header = parse(path, content)?;
-    let layout = Layout::of(&header.item).map_err(named(path))?;
-    let pixels = Pixels::of(&header, &layout).map_err(named(path))?;
-    let one = |wanted: &i32| {
-        let frame = frame_index(path, *wanted, layout.frames)?;
-        // At most 100000, checked in the layout.
-        let frame = usize::try_from(frame).unwrap_or(usize::MAX);
-        let modality = modality(&header.item, frame).map_err(named(path))?;
-        let bytes = guarded(path, || pixels.frame(&layout, frame))?.map_err(named(path))?;
-        Ok(vec![grey(&bytes, &layout, &modality).map_err(named(path))?])
-    };
-    frames.iter().map(one).collect()
+    let opened = Frames::open(path, content)?;
+    frames.iter().map(|wanted| Ok(vec![opened.frame(*wanted)?])).collect()
 }
 
 /// The pixel data as they lie in the file.

@@ -5,6 +5,7 @@ use dicom::core::{DataElement, PrimitiveValue, VR};
 use dicom::dictionary_std::uids;
 use dicom::object::{FileMetaTableBuilder, InMemDicomObject};
 
+use super::super::super::content::Opener;
 use super::*;
 use crate::fsx;
 
