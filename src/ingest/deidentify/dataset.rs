@@ -9,7 +9,7 @@ use super::super::dicom::coding::DEPTH_CAP;
 use super::super::privacy::{Pseudonyms, allowed};
 use super::keep::{Rule, TERMS, rule};
 use super::profile::{Code, published};
-use super::uid;
+use super::{safe, uid};
 use super::words::cleaned;
 
 type Item = InMemDicomObject;
@@ -144,12 +144,12 @@ impl<'a> Cleaner<'a> {
     /// One data set by the rules.
     fn data_set(&self, item: &Item, depth: u32) -> Item {
         let treated = item.iter().filter_map(|element| self.element(element, depth));
-        Item::from_element_iter(treated.collect::<Vec<_>>())
+        Item::from_element_iter(treated.chain(safe::private(item)).collect::<Vec<_>>())
     }
 
     fn element(&self, found: &DataElement<Item>, depth: u32) -> Option<DataElement<Item>> {
         let (tag, vr) = (found.header().tag, found.vr());
-        // Private groups, curves and overlays as wholes (PS3.15 table E.1-1, the rows for groups).
+        // Private groups but for what `safe` keeps, curves and overlays as wholes (PS3.15 table E.1-1, the rows for groups).
         if tag.group() % 2 == 1 || matches!(tag.group() & 0xff00, 0x5000 | 0x6000) {
             return None;
         }

@@ -16,6 +16,7 @@ mod keep;
 mod nifti;
 mod part10;
 mod profile;
+mod safe;
 mod uid;
 mod words;
 mod write;
@@ -34,11 +35,12 @@ const METHOD: [&str; 3] = [
 ];
 
 /// DeidentificationMethodCodeSequence: the profile and its options (PS3.16 CID 7050).
-const METHOD_CODES: [(&str, &str); 5] = [
+const METHOD_CODES: [(&str, &str); 6] = [
     ("113100", "Basic Application Confidentiality Profile"),
     ("113105", "Clean Descriptors Option"),
     ("113108", "Retain Patient Characteristics Option"),
     ("113109", "Retain Device Identity Option"),
+    ("113111", "Retain Safe Private Option"),
     ("113112", "Retain Institution Identity Option"),
 ];
 

@@ -2,7 +2,9 @@ use dicom::core::value::DataSetSequence;
 use dicom::object::DefaultDicomObject;
 use proptest::prelude::*;
 
+use super::super::super::content::Opener;
 use super::super::super::dicom::coding::EXPLICIT_VR_BIG_ENDIAN;
+use super::super::super::pixels;
 use super::*;
 
 fn subject() -> Subject {
@@ -98,6 +100,80 @@ fn every_native_syntax_is_cleaned_and_stays_what_it_is() {
         // Bit 12 and above are no pixel's: 0xF123 becomes 0x123.
         assert_eq!(new.get(tags::PIXEL_DATA).unwrap().to_multi_int::<u16>().unwrap(), [0x0123, 0x0FFF], "{syntax}");
     }
+}
+
+/// By hand (Chenevert et al. 2014): stored 3, slope 2, intercept 4, scale slope 0.25 give (3 x 2 + 4) / (2 x 0.25) = 20.
+#[test]
+fn the_scales_of_philips_stay_and_nothing_else_that_is_private() {
+    let folder = tempfile::tempdir().unwrap();
+    let pixel = |bytes: &[u8]| {
+        let path = folder.path().join("a.dcm");
+        crate::fsx::write_atomic(&path, bytes).unwrap();
+        pixels::read_frames(&Opener::new(), &path, &[0]).unwrap()[0][0][[0, 0]]
+    };
+    let scaled = |item: &mut InMemDicomObject, vr| {
+        put(item, Tag(0x2005, 0x0012), VR::LO, "Philips MR Imaging DD 001");
+        put(item, Tag(0x2005, 0x120D), vr, PrimitiveValue::from(4.0_f32));
+        let slope = 0.25_f32;
+        let unknown = PrimitiveValue::U8(slope.to_le_bytes().to_vec().into());
+        put(item, Tag(0x2005, 0x120E), vr, if vr == VR::UN { unknown } else { PrimitiveValue::from(slope) });
+        put(item, Tag(0x2005, 0x1233), VR::LO, "DOE");
+        put(item, Tag(0x0010, 0x0010), VR::PN, "DOE");
+    };
+    let classic = |vr| {
+        let mut item = data_set();
+        scaled(&mut item, vr);
+        item
+    };
+    let enhanced = |is_unknown: bool| {
+        let (mut item, mut group, mut frame) = (data_set(), InMemDicomObject::new_empty(), InMemDicomObject::new_empty());
+        scaled(&mut frame, VR::FL);
+        put(&mut group, Tag(0x2005, 0x0014), VR::LO, "Philips MR Imaging DD 005");
+        let tag = Tag(0x2005, 0x140F);
+        if is_unknown {
+            let mut bytes = Vec::new();
+            let implicit = TransferSyntaxRegistry.get(uids::IMPLICIT_VR_LITTLE_ENDIAN).unwrap();
+            frame.write_dataset_with_ts(&mut bytes, implicit).unwrap();
+            let head = [&[0xFE, 0xFF, 0, 0xE0][..], &u32::try_from(bytes.len()).unwrap().to_le_bytes()].concat();
+            put(&mut group, tag, VR::UN, PrimitiveValue::U8([head, bytes].concat().into()));
+        } else {
+            group.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(vec![frame])));
+        }
+        item.put(DataElement::new(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, VR::SQ, DataSetSequence::from(vec![group])));
+        item
+    };
+    let [explicit, implicit] = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
+    for (mut item, syntax) in [
+        (classic(VR::FL), explicit),
+        (classic(VR::FL), implicit),
+        (classic(VR::FL), EXPLICIT_VR_BIG_ENDIAN),
+        (classic(VR::UN), explicit),
+        (enhanced(false), explicit),
+        (enhanced(false), implicit),
+        (enhanced(true), explicit),
+        (enhanced(true), implicit),
+    ] {
+        put(&mut item, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
+        put(&mut item, tags::RESCALE_SLOPE, VR::DS, "2");
+        put(&mut item, tags::RESCALE_INTERCEPT, VR::DS, "4");
+        put(&mut item, tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16([3, 0].to_vec().into()));
+        let original = file(item, syntax);
+        let copied = copy(&original, "a", &subject(), &ids()).unwrap();
+        assert_eq!((pixel(&original), pixel(&copied)), (20.0, 20.0), "{syntax}");
+        assert!(!holds(&copied, "doe"), "{syntax}");
+    }
+}
+
+#[test]
+fn text_in_place_of_a_scale_is_removed() {
+    let mut item = data_set();
+    put(&mut item, Tag(0x2005, 0x0010), VR::LO, "Philips MR Imaging DD 001");
+    put(&mut item, Tag(0x2005, 0x100D), VR::LO, "DOE");
+    put(&mut item, Tag(0x2005, 0x100E), VR::UN, PrimitiveValue::U8(b"DOE JANE".to_vec().into()));
+    put(&mut item, Tag(0x2005, 0x0011), VR::LO, "Philips MR Imaging DD 005");
+    put(&mut item, Tag(0x2005, 0x110F), VR::UN, PrimitiveValue::U8(b"DOE JANE".to_vec().into()));
+    let copied = copy(&file(item, uids::EXPLICIT_VR_LITTLE_ENDIAN), "a", &subject(), &ids()).unwrap();
+    assert!(!holds(&copied, "doe") && !holds(&copied, "philips"));
 }
 
 #[test]

@@ -32,7 +32,7 @@ const SCHEMA: &str = "groupdistil.deidentified/1";
 /// Which copy holds what, by pseudonyms.
 const FILES_CSV: &str = "files.csv";
 /// Raised when the same input gives other copies.
-const GENERATION: &str = "deidentify generation 1";
+const GENERATION: &str = "deidentify generation 2";
 /// `deidentified.json` is small.
 const JSON_CAP_BYTES: u64 = 1 << 20;
 

@@ -95,6 +95,19 @@ pub fn parse(content: &Content, start: Vec<u8>) -> Result<Header, DicomError> {
     Ok(Header { sop_class, transfer_syntax, item, pixel_data, content: content.clone() })
 }
 
+/// The items of a sequence that was kept as the bytes of a `UN` value: implicit VR little endian (PS3.5 6.2.2).
+///
+/// # Errors
+/// [`DicomError::Structure`].
+pub fn items_of_unknown(bytes: &[u8]) -> Result<Vec<Item>, DicomError> {
+    let content = Content::Memory(bytes.into());
+    let mut walker = Walker::new(&content, Vec::new(), 0);
+    walker.coding = Coding::IMPLICIT_LITTLE;
+    let mut items = Vec::new();
+    walker.items(Head { tag: ITEM, vr: None, length: UNDEFINED }, 0, Some(&mut items))?;
+    Ok(items)
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Head {
     tag: Tag,

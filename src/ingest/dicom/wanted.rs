@@ -87,12 +87,14 @@ const WANTED: [(Tag, VR); 79] = [
 ];
 
 /// Group, and element within the block that a private creator reserves (PS3.5 7.8.1).
-const PRIVATE: [(u16, u8, VR); 4] = [
+const PRIVATE: [(u16, u8, VR); 5] = [
     // NumberOfImagesInMosaic of `SIEMENS MR HEADER`.
     (0x0019, 0x0A, VR::US),
     // Number of images in the grid of `Image Private Header` (United Imaging).
     (0x0065, 0x50, VR::DS),
-    // Scale slope of `Philips MR Imaging DD 001`, and the per-frame sequence of `Philips MR Imaging DD 005` that holds it.
+    // Scale intercept and slope of `Philips MR Imaging DD 001`, and the per-frame sequence of `Philips MR Imaging DD 005` that holds
+    // them.
+    (0x2005, 0x0D, VR::FL),
     (0x2005, 0x0E, VR::FL),
     (0x2005, 0x0F, VR::SQ),
 ];

@@ -112,9 +112,10 @@ enum Modality {
     Table { first: i32, values: Vec<u16> },
 }
 
-/// Philips' blocks of private elements that hold the scale slope.
-const PHILIPS: &str = "Philips MR Imaging DD 001";
-const PHILIPS_FRAMES: &str = "Philips MR Imaging DD 005";
+/// Creator of Philips' block of private elements that holds the scale slope.
+pub const PHILIPS: &str = "Philips MR Imaging DD 001";
+/// Of enhanced objects: the sequence of one frame, whose item has a block of [`PHILIPS`].
+pub const PHILIPS_FRAMES: &str = "Philips MR Imaging DD 005";
 
 /// The rescale that an item holds; `None` when it has neither slope nor intercept.
 fn rescale_of(item: &Item) -> Result<Option<(f64, f64)>, DicomError> {
