@@ -5,12 +5,13 @@ use dicom::core::{DataElement, Length, Tag, VR};
 use dicom::dictionary_std::tags;
 use dicom::object::InMemDicomObject;
 
+use super::super::dicom as headers;
 use super::super::dicom::coding::DEPTH_CAP;
 use super::super::privacy::{Pseudonyms, allowed};
 use super::keep::{Rule, TERMS, rule};
 use super::profile::{Code, published};
-use super::{safe, uid};
 use super::words::cleaned;
+use super::{safe, uid};
 
 type Item = InMemDicomObject;
 
@@ -37,6 +38,8 @@ pub struct Cleaner<'a> {
     /// PatientName, PatientID and AccessionNumber: no kept text may hold a token of them.
     identifiers: Vec<String>,
     is_multi_frame: bool,
+    /// The main data set as ingest reads it, in any character set; the library that reads `top` knows single ones alone.
+    told: &'a headers::Item,
 }
 
 /// Text without padding; empty is absent.
@@ -76,13 +79,14 @@ fn dummy(tag: Tag, vr: VR) -> Option<DataElement<Item>> {
 }
 
 impl<'a> Cleaner<'a> {
-    /// For the file whose main data set is `top`.
-    pub fn new(ids: &'a Pseudonyms, subject: &'a Subject, top: &Item) -> Self {
+    /// For the file whose main data set is `top`, and `told` as ingest reads it.
+    pub fn new(ids: &'a Pseudonyms, subject: &'a Subject, top: &Item, told: &'a headers::Item) -> Self {
         let tags = [tags::PATIENT_NAME, tags::PATIENT_ID, tags::ACCESSION_NUMBER];
-        let identifiers = tags.into_iter().filter_map(|tag| text(top, tag)).collect();
+        // Both readings: a hostile file may hold an attribute twice.
+        let identifiers = tags.into_iter().flat_map(|tag| [told.text(tag), text(top, tag)]).flatten().collect();
         let is_enhanced = text(top, tags::SOP_CLASS_UID).is_some_and(|class| uid::is_enhanced_class(&class));
         let is_multi_frame = is_enhanced || top.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).is_some();
-        Self { ids, subject, identifiers, is_multi_frame }
+        Self { ids, subject, identifiers, is_multi_frame, told }
     }
 
     /// The main data set without pixel data: de-identified, with the marks that say so, text as UTF-8.
@@ -174,9 +178,9 @@ impl<'a> Cleaner<'a> {
                 let items = found.items().filter(|_| depth < DEPTH_CAP)?;
                 Some(sequence(tag, items.iter().map(|item| self.data_set(item, depth + 1)).collect()))
             }
-            Rule::AllowListed => self.allow_listed(found),
+            Rule::AllowListed => self.allow_listed(found, depth),
             Rule::Words => {
-                let words = cleaned(&found.to_str().ok()?, &self.identifiers);
+                let words = cleaned(&self.text(found, depth)?, &self.identifiers);
                 (!words.is_empty()).then(|| element(tag, VR::LO, words))
             }
             Rule::StandardUid => {
@@ -249,13 +253,22 @@ impl<'a> Cleaner<'a> {
         in_letters && (TERMS.contains(&term) || allowed(term, &self.identifiers).is_some())
     }
 
-    fn allow_listed(&self, found: &DataElement<Item>) -> Option<DataElement<Item>> {
+    /// The values of a text, joined by backslashes: of the main data set as ingest reads it.
+    fn text(&self, found: &DataElement<Item>, depth: u32) -> Option<String> {
+        let tag = found.header().tag;
+        if depth == 0 && self.told.has(tag) {
+            return Some(self.told.text(tag).unwrap_or_default());
+        }
+        Some(found.value().primitive()?.to_multi_str().join("\\"))
+    }
+
+    fn allow_listed(&self, found: &DataElement<Item>, depth: u32) -> Option<DataElement<Item>> {
         let (tag, vr) = (found.header().tag, found.vr());
         if !matches!(vr, VR::LO | VR::SH) {
             return None;
         }
-        let parts = found.value().primitive()?.to_multi_str();
-        let parts: Vec<String> = parts.iter().map(|part| part.trim_matches([' ', '\0']).to_owned()).collect();
+        let text = self.text(found, depth)?;
+        let parts: Vec<String> = text.split('\\').map(|part| part.trim_matches([' ', '\0']).to_owned()).collect();
         // All values or none, as ingest looks at the whole.
         let whole = parts.join("\\");
         let is_safe = !whole.is_empty() && allowed(&whole, &self.identifiers).is_some();

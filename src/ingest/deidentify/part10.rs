@@ -17,7 +17,9 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
+use super::super::content::Content;
 use super::super::dicom::coding::{Coding, DEPTH_CAP, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, has_long_length};
+use super::super::dicom::header;
 use super::super::privacy::Pseudonyms;
 use super::dataset::{Cleaner, Subject};
 use super::uid;
@@ -49,7 +51,9 @@ pub fn copy(bytes: &[u8], name: &str, subject: &Subject, ids: &Pseudonyms) -> Re
     let inner = TransferSyntaxRegistry.get(inner).ok_or(DeidentifyError::TransferSyntax)?;
     let damaged = |_| DeidentifyError::Damaged;
     let top = InMemDicomObject::read_dataset_with_ts(&coded[start..pixels.element], inner).map_err(damaged)?;
-    let mut cleaned = Cleaner::new(ids, subject, &top).main(&top);
+    let told = header::parse(&Content::Memory(coded[start..pixels.element].into()), Vec::new());
+    let told = told.map_err(|_| DeidentifyError::Damaged)?.item;
+    let mut cleaned = Cleaner::new(ids, subject, &top, &told).main(&top);
     let (class, instance) = name_instance(&mut cleaned, &top, name, ids);
 
     let mut data_set = Vec::with_capacity(coded.len());
@@ -298,7 +302,8 @@ impl Pixels {
     ) -> Result<(), DeidentifyError> {
         let number = |tag: Tag| top.get(tag).and_then(|element| element.to_int::<u64>().ok());
         let value = bytes.get(self.value.clone()).ok_or(DeidentifyError::Damaged)?;
-        let tag = [coding.short_bytes(tags::PIXEL_DATA.group()), coding.short_bytes(tags::PIXEL_DATA.element())].concat();
+        let tag =
+            [coding.short_bytes(tags::PIXEL_DATA.group()), coding.short_bytes(tags::PIXEL_DATA.element())].concat();
         let mut header = |length: u32| {
             out.extend(&tag);
             if coding.is_explicit {

@@ -126,7 +126,8 @@ fn the_scales_of_philips_stay_and_nothing_else_that_is_private() {
         item
     };
     let enhanced = |is_unknown: bool| {
-        let (mut item, mut group, mut frame) = (data_set(), InMemDicomObject::new_empty(), InMemDicomObject::new_empty());
+        let (mut item, mut group, mut frame) =
+            (data_set(), InMemDicomObject::new_empty(), InMemDicomObject::new_empty());
         scaled(&mut frame, VR::FL);
         put(&mut group, Tag(0x2005, 0x0014), VR::LO, "Philips MR Imaging DD 005");
         let tag = Tag(0x2005, 0x140F);
@@ -139,7 +140,11 @@ fn the_scales_of_philips_stay_and_nothing_else_that_is_private() {
         } else {
             group.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(vec![frame])));
         }
-        item.put(DataElement::new(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, VR::SQ, DataSetSequence::from(vec![group])));
+        item.put(DataElement::new(
+            tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+            VR::SQ,
+            DataSetSequence::from(vec![group]),
+        ));
         item
     };
     let [explicit, implicit] = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
@@ -164,14 +169,39 @@ fn the_scales_of_philips_stay_and_nothing_else_that_is_private() {
     }
 }
 
+/// Bytes of the name from PS3.5 annex H (`\\ISO 2022 IR 87`), of the institution the same letters; Latin-1 by its table.
+#[test]
+fn kept_texts_in_several_character_sets_become_utf_8() {
+    let kept = |sets: &str, name: &[u8], institution: &[u8]| {
+        let raw =
+            |bytes: &[u8]| PrimitiveValue::U8([bytes, if bytes.len() % 2 == 1 { b" " } else { b"" }].concat().into());
+        let mut item = data_set();
+        put(&mut item, tags::SPECIFIC_CHARACTER_SET, VR::CS, sets);
+        item.put(DataElement::new(tags::PATIENT_NAME, VR::PN, raw(name)));
+        item.put(DataElement::new(tags::INSTITUTION_NAME, VR::LO, raw(institution)));
+        item.put(DataElement::new(tags::SERIES_DESCRIPTION, VR::LO, raw(&[institution, b" cine sax"].concat())));
+        let copied = copy(&file(item, uids::EXPLICIT_VR_LITTLE_ENDIAN), "a", &subject(), &ids()).unwrap();
+        let new = open(&copied);
+        let text = |tag| new.get(tag).map_or_else(String::new, |found| found.to_str().unwrap().trim().to_owned());
+        assert_eq!(text(tags::SERIES_DESCRIPTION), "cine_sax");
+        (text(tags::SPECIFIC_CHARACTER_SET), text(tags::INSTITUTION_NAME))
+    };
+    let (yamada, tarou) = (b"\x1b$B;3ED\x1b(B", b"\x1b$BB@O:\x1b(B");
+    let utf8 = |text: &str| ("ISO_IR 192".to_owned(), text.to_owned());
+    let nothing = (String::new(), String::new());
+    let japanese = "\\ISO 2022 IR 87";
+    assert_eq!(kept(japanese, b"Doe", yamada), utf8("山田"));
+    assert_eq!(kept(japanese, &[&yamada[..], b"^", tarou].concat(), &[&tarou[..], b" Klinik"].concat()), nothing);
+    assert_eq!(kept("ISO_IR 100", b"Doe", b"Universit\xe4t"), utf8("Universität"));
+    assert_eq!(kept("ISO 2022 IR 6\\ISO 2022 IR 100", b"Doe", b"Universit\xe4t"), utf8("Universität"));
+}
+
 #[test]
 fn text_in_place_of_a_scale_is_removed() {
     let mut item = data_set();
     put(&mut item, Tag(0x2005, 0x0010), VR::LO, "Philips MR Imaging DD 001");
     put(&mut item, Tag(0x2005, 0x100D), VR::LO, "DOE");
     put(&mut item, Tag(0x2005, 0x100E), VR::UN, PrimitiveValue::U8(b"DOE JANE".to_vec().into()));
-    put(&mut item, Tag(0x2005, 0x0011), VR::LO, "Philips MR Imaging DD 005");
-    put(&mut item, Tag(0x2005, 0x110F), VR::UN, PrimitiveValue::U8(b"DOE JANE".to_vec().into()));
     let copied = copy(&file(item, uids::EXPLICIT_VR_LITTLE_ENDIAN), "a", &subject(), &ids()).unwrap();
     assert!(!holds(&copied, "doe") && !holds(&copied, "philips"));
 }
