@@ -74,7 +74,7 @@ pub struct Stack {
     pub position_rule: PositionRule,
     /// Orientation and spacing.
     pub plane: Option<Plane>,
-    /// Median distance of adjacent positions, mm.
+    /// Median distance of adjacent positions, mm; `None` for one position and without geometry.
     pub slice_spacing_mm: Option<f64>,
 }
 
@@ -381,6 +381,8 @@ fn split_by_phases(images: &[Image], chosen: Vec<Chosen>, rule: PositionRule, as
     assembly.unused.extend(left_out.map(|index| (*index, Unused::IncompletePosition)));
     let announced = whole.iter().chain(&fewer).flat_map(|one| &one.candidate.images);
     let announced = announced.filter_map(|index| images[*index].series.phases_expected).max().unwrap_or(0);
+    // Without geometry the places are made of slice numbers: an order, and no distance.
+    let is_measured = !rule.by_number && whole.iter().all(|one| images[one.candidate.images[0]].position.is_some());
     let mut gaps: Vec<f64> = whole.windows(2).map(|pair| pair[1].along_mm - pair[0].along_mm).collect();
     let first = &whole[0].candidate;
     let is_cine = first.kind.is_cine();
@@ -391,7 +393,7 @@ fn split_by_phases(images: &[Image], chosen: Vec<Chosen>, rule: PositionRule, as
         phase_order: whole.iter().map(|one| one.candidate.order).max().unwrap_or(first.order),
         position_rule: PositionRule { reacquired: whole.iter().any(|one| one.reacquired), ..rule },
         plane: images[first.images[0]].plane,
-        slice_spacing_mm: median(&mut gaps),
+        slice_spacing_mm: median(&mut gaps).filter(|_| is_measured),
         frames: whole.into_iter().map(|one| one.candidate.images).collect(),
     });
     split_by_phases(images, more, rule, assembly);

@@ -72,6 +72,21 @@ fn at(along_mm: f64) -> Shot {
 }
 
 #[test]
+fn slices_that_are_ordered_by_number_have_no_distance() {
+    let shots = [at(0.0), at(10.0), at(20.0)];
+    for has_plane in [false, true] {
+        let mut images = images(&shots);
+        for image in &mut images {
+            image.position = None;
+            image.plane = image.plane.filter(|_| has_plane);
+        }
+        let assembly = assemble(&images, &vec!["s".to_owned(); images.len()]);
+        assert_eq!(shapes(&assembly), [(3, 3, 0)]);
+        assert_eq!(assembly.stacks[0].slice_spacing_mm, None);
+    }
+}
+
+#[test]
 fn positions_across_series_make_one_stack_in_the_order_of_the_normal_and_of_time() {
     let shots = [Shot { series: "2", ..at(20.0) }, at(0.0), Shot { series: "3", ..at(10.0) }];
     let (images, assembly) = assembled(&shots);
