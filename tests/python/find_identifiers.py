@@ -17,7 +17,10 @@ import zipfile
 from pathlib import Path
 
 import pyarrow.parquet as parquet
+import pydicom
+from pydicom import config
 
+config.settings.reading_validation_mode = config.IGNORE
 arguments = sys.argv[1:]
 all_found = "--all-found" in arguments
 planted_path, *folders = [Path(one) for one in arguments if one != "--all-found"]
@@ -47,6 +50,8 @@ pattern = re.compile(b"|".join(re.escape(form) for form in sorted({form for all_
 names = {form: text for text, all_forms in wanted.items() for form in all_forms}
 words = re.compile(r"(?<!\w)(" + "|".join(map(re.escape, planted["words"])) + r")(?!\w)") if planted["words"] else None
 seen = {}
+# Value representations of text (PS3.5 6.2); of UID and numbers every byte is searched.
+TEXTS = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
 
 
 def look(content, where):
@@ -76,11 +81,25 @@ def look_bytes(content, where):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for member in archive.namelist():
                 look_bytes(archive.read(member), f"{where}!{member}")
-    elif content[128:132] != b"DICM" and content[:4] != b"PAR1":
+    elif content[128:132] == b"DICM":
+        look_dicom(content, where)
+    elif content[:4] != b"PAR1":
         try:
             look_text(content.decode("utf-8"), where)
         except UnicodeDecodeError:
             pass
+
+
+def look_dicom(content, where):
+    """The texts of a file as its character set says: names of two letters are looked for as words, in either case."""
+    data = pydicom.dcmread(io.BytesIO(content))
+    data.decode()
+    for element in [*data.file_meta, *data.iterall()]:
+        if element.VR in TEXTS:
+            values = element.value if element.VM > 1 else [element.value]
+            text = " ".join(str(value) for value in values)
+            look_text(text, f"{where} {element.tag}")
+            look_text(text.title(), f"{where} {element.tag}")
 
 
 def look_file(path, folder):
