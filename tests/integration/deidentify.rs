@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use dicom::core::{DataElement, PrimitiveValue, Tag, VR};
 use groupdistil::formats::table::Table;
+use groupdistil::ingest::Opener;
+use groupdistil::ingest::pixels::read_frames;
 
 use crate::ingest::{files, ingest, json, phantom, table, text};
 use crate::support::{debian_program, expect_exit, groupdistil, real_data, run_python};
@@ -92,6 +95,61 @@ fn copies_keep_the_images_and_make_the_same_stacks() {
     assert!(one.iter().zip(&other).all(near));
     let groups = |cohort: &Path| json(&cohort.join("groups.json"))["groups"].clone();
     assert_eq!(groups(&cohort), groups(&again));
+}
+
+/// Gives every DICOM file of a folder scales of Philips, other ones each; how many there are.
+fn add_scales(folder: &Path) -> usize {
+    let opened = files(folder).into_iter().filter_map(|path| Some((dicom::object::open_file(&path).ok()?, path)));
+    let mut count: u16 = 0;
+    for (mut object, path) in opened {
+        count += 1;
+        object.put(DataElement::new(Tag(0x2005, 0x0010), VR::LO, PrimitiveValue::from("Philips MR Imaging DD 001")));
+        let numbers = [(0x100D, 0.0), (0x100E, f32::from(count) / 64.0)];
+        for (element, value) in numbers {
+            object.put(DataElement::new(Tag(0x2005, element), VR::FL, PrimitiveValue::from(value)));
+        }
+        object.write_to_file(&path).unwrap();
+    }
+    usize::from(count)
+}
+
+#[test]
+fn copies_of_philips_images_have_the_pixel_values_of_their_originals() {
+    let temporary = tempfile::tempdir().unwrap();
+    let at = |name: &str| temporary.path().join(name);
+    let north = phantom(temporary.path(), 12).join("scans/north");
+    // One subject is enough.
+    let subject = std::fs::read_dir(&north).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    let count = add_scales(&subject);
+    assert!(count > 10);
+    let (cohort, copies, again) = (at("cohort"), at("copies"), at("again"));
+    ingest(&subject, &cohort, &["--export-deidentified", text(&copies)]);
+    ingest(&copies, &again, &[]);
+    // The original of each copy, by its first frame.
+    let frames = |cohort: &Path| {
+        let frames = table(cohort, "frames.parquet");
+        let [ids, paths] = ["stack_id", "path"].map(|name| frames.required_text(name).unwrap());
+        let [slices, phases, numbers] = ["slice", "phase", "frame"].map(|name| frames.required_int32(name).unwrap());
+        let row =
+            |row: usize| (format!("{},{},{}", ids[row], slices[row], phases[row]), paths[row].clone(), numbers[row]);
+        (0..ids.len()).map(row).collect::<Vec<_>>()
+    };
+    let originals: BTreeMap<String, String> = frames(&cohort).into_iter().map(|(key, path, _)| (key, path)).collect();
+    let mut reader = csv::Reader::from_path(copies.join("files.csv")).unwrap();
+    let rows = reader.deserialize::<BTreeMap<String, String>>().map(Result::unwrap);
+    let original_of: BTreeMap<String, &String> = rows
+        .map(|row| {
+            let key = format!("{},{},{}", row["stack_id"], row["first_slice"], row["first_phase"]);
+            (text(&copies.join(&row["file"])).to_owned(), &originals[&key])
+        })
+        .collect();
+    let opener = Opener::new();
+    let again = frames(&again);
+    assert_eq!(again.len(), originals.len());
+    for (_, path, frame) in &again {
+        let read = |path: &str| read_frames(&opener, Path::new(path), &[*frame]).unwrap();
+        assert_eq!(read(path), read(original_of[path]));
+    }
 }
 
 #[test]
