@@ -11,6 +11,7 @@ use super::image::{Format, Image, Person, Series, Timing};
 use crate::geometry::{Affine, VolumeGeometry, add, scale};
 
 pub mod header;
+mod name;
 mod patient;
 
 pub use self::header::{Header, Size};
@@ -241,6 +242,7 @@ pub fn read(place: &Place<'_>) -> Result<Vec<Image>, NiftiError> {
         person: Person { patient_id: Some(patient::patient(&stem, relative, path)), ..Person::default() },
         series_uid: relative.to_owned(),
         description: stem.to_lowercase(),
+        contrast: name::contrast(&stem),
         phases_expected: i32::try_from(size.phases).ok(),
         slice_thickness_mm: (thickness > 0.0 && size.slices == 1).then_some(thickness),
         split: split(relative),
