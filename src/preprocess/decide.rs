@@ -11,8 +11,8 @@ use super::source::CohortStack;
 
 /// Longer side of images without spacing and without `resize`, pixels.
 const MAX_RESIZE: usize = 128;
-/// Columns of M&Ms' CSV, as ingest keeps them.
-const PHASE_COLUMNS: (&str, &str) = ("attr_ed", "attr_es");
+/// Columns of end-diastole and end-systole, as M&Ms' table and as ingest name them.
+const PHASE_COLUMNS: [(&str, &str); 2] = [("attr_ed", "attr_es"), ("attr_ed_phase", "attr_es_phase")];
 
 /// Whether the plan uses a stack, by its row alone.
 ///
@@ -90,11 +90,21 @@ fn cardiac_phases(settings: &PreprocessSettings, stacks: &[&CohortStack]) -> Car
         let columns = stacks.iter().flat_map(|stack| stack.attributes.keys());
         columns.filter(|column| column.eq_ignore_ascii_case(name)).min().cloned()
     };
-    match (named(PHASE_COLUMNS.0), named(PHASE_COLUMNS.1)) {
-        (Some(end_diastole), Some(end_systole)) => {
+    let mut found: Vec<(usize, String, String)> = Vec::new();
+    for (end_diastole, end_systole) in PHASE_COLUMNS {
+        if let (Some(end_diastole), Some(end_systole)) = (named(end_diastole), named(end_systole)) {
+            let holds = |stack: &&&CohortStack| {
+                [&end_diastole, &end_systole].iter().all(|one| stack.attributes.contains_key(*one))
+            };
+            found.push((stacks.iter().filter(holds).count(), end_diastole, end_systole));
+        }
+    }
+    // The pair that most stacks have; `max_by_key` takes the last among equals.
+    match found.into_iter().rev().max_by_key(|(count, ..)| *count) {
+        Some((_, end_diastole, end_systole)) => {
             CardiacPhases::Columns { end_diastole, end_systole, first: settings.first_phase }
         }
-        _ => CardiacPhases::AreaCurve,
+        None => CardiacPhases::AreaCurve,
     }
 }
 
@@ -172,6 +182,25 @@ mod tests {
         stack.attributes.insert("attr_ES".into(), "9".into());
         let plan = decided(PreprocessWire::default(), &[cine(1.4), stack]);
         assert!(matches!(plan.cardiac_phases, CardiacPhases::Columns { first: 0, .. }));
+    }
+
+    #[test]
+    fn the_phase_columns_that_most_stacks_have_are_used() {
+        let with = |columns: &[&str]| {
+            let attributes = columns.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
+            CohortStack { attributes, ..cine(1.4) }
+        };
+        let used = |stacks: &[CohortStack]| match decided(PreprocessWire::default(), stacks).cardiac_phases {
+            CardiacPhases::Columns { end_diastole, end_systole, first: 0 } => Some((end_diastole, end_systole)),
+            _ => None,
+        };
+        let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
+        let acdc = with(&["attr_ed_phase", "attr_es_phase"]);
+        let mnms = with(&["attr_ED", "attr_ES", "attr_ed_phase", "attr_es_phase"]);
+        assert_eq!(used(std::slice::from_ref(&acdc)), pair("attr_ed_phase", "attr_es_phase"));
+        assert_eq!(used(std::slice::from_ref(&mnms)), pair("attr_ED", "attr_ES"), "among equals");
+        assert_eq!(used(&[acdc, mnms]), pair("attr_ed_phase", "attr_es_phase"));
+        assert_eq!(used(&[with(&["attr_ed_phase"])]), None);
     }
 
     #[test]

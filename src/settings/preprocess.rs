@@ -93,7 +93,8 @@ pub struct PreprocessWire {
     pub cycle_phases: usize,
     /// Channels of `slab`, odd.
     pub slab_slices: usize,
-    /// Column with the end-diastolic phase.
+    /// Column with the end-diastolic phase; without it, `attr_ed` and `attr_es` or `attr_ed_phase` and `attr_es_phase` in either case,
+    /// whichever pair more stacks have.
     pub end_diastole_column: Option<String>,
     /// Column with the end-systolic phase.
     pub end_systole_column: Option<String>,
