@@ -177,7 +177,10 @@ pub fn summarise(
     if counted.is_empty() {
         warnings.push("no short-axis cine and no picture: nothing here can be trained on".to_owned());
     }
-    warnings.extend(labels_alike(&counted));
+    let labels = counted.iter().filter_map(|stack| stack.label.as_deref());
+    warnings.extend(
+        alike(labels).map(|labels| format!("labels {labels} differ in case or spaces only: one class or several?")),
+    );
     let least = settings.min_group_subjects;
     for group in groups.iter().filter(|group| group.subjects < least) {
         let (name, subjects) = (&group.name, group.subjects);
@@ -190,7 +193,8 @@ pub fn summarise(
     GroupsJson { schema, group_by: group_by.clone(), groups, acquisition_groups, held_out, warnings }
 }
 
-/// Scanners' metadata that contradict each other: a station at several sites, a study of one subject from several vendors.
+/// Scanners' metadata that contradict each other: a site spelled in several ways, a station at several sites, a study of one subject
+/// from several vendors.
 pub fn conflicts(stacks: &[StackRow]) -> Vec<String> {
     let mut sites: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
     let mut vendors: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
@@ -202,7 +206,8 @@ pub fn conflicts(stacks: &[StackRow]) -> Vec<String> {
             vendors.entry((&stack.subject_id, study)).or_default().insert(vendor);
         }
     }
-    let named = |names: &BTreeSet<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let spelled = alike(stacks.iter().filter_map(|stack| stack.site.as_deref()));
+    let spelled = spelled.map(|sites| format!("sites {sites} differ in case or spaces only: one site or several?"));
     let several = sites.iter().filter(|(_, sites)| sites.len() > 1);
     let moved = several.map(|((station, _), sites)| {
         format!("station `{station}` is at several sites ({}): one of them renamed, or two scanners?", named(sites))
@@ -210,20 +215,20 @@ pub fn conflicts(stacks: &[StackRow]) -> Vec<String> {
     let mixed = vendors.iter().filter(|(_, vendors)| vendors.len() > 1).map(|((subject, _), vendors)| {
         format!("subject {subject}: one study has images of several vendors ({})", named(vendors))
     });
-    moved.chain(mixed).collect()
+    spelled.chain(moved).chain(mixed).collect()
 }
 
-/// Labels that differ in case or spaces only: a typing error would become a class of its own.
-fn labels_alike(stacks: &[&StackRow]) -> Vec<String> {
+fn named(names: &BTreeSet<&str>) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Texts that differ in case or spaces only, together: a typing error would become a class or a site of its own.
+fn alike<'a>(texts: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
     let mut spellings: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for label in stacks.iter().filter_map(|stack| stack.label.as_deref()) {
-        spellings.entry(label.split_whitespace().collect::<String>().to_lowercase()).or_default().insert(label);
+    for text in texts {
+        spellings.entry(text.split_whitespace().collect::<String>().to_lowercase()).or_default().insert(text);
     }
-    let alike = spellings.into_values().filter(|labels| labels.len() > 1);
-    let named = |labels: BTreeSet<&str>| labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-    alike
-        .map(|labels| format!("labels {} differ in case or spaces only: one class or several?", named(labels)))
-        .collect()
+    spellings.into_values().filter(|texts| texts.len() > 1).map(|texts| named(&texts))
 }
 
 fn counts<'a>(stacks: &[&'a StackRow], name: fn(&'a StackRow) -> &'a String) -> Vec<GroupCounts> {

@@ -16,19 +16,14 @@ use super::IngestError;
 use super::content::Opener;
 use super::discover::Found;
 use super::image::{Format, Image, Person, Series, Timing};
-use super::labels::{self, Joiner, LabelRow};
+use super::join::Joiner;
+use super::labels::{self, LabelRow};
 use super::ledger::Verdict;
 use super::look::Look;
 use super::pixels::{PixelsError, picture};
+use super::sidecars::waterbirds;
 use crate::context::Context;
-use crate::fsx;
 use crate::settings::ingest::{ImagesSettings, IngestSettings};
-
-/// The table of the Waterbirds layout.
-const METADATA_NAME: &str = "metadata.csv";
-const METADATA_CAP_BYTES: u64 = 256 << 20;
-/// Its columns that are no attributes of a picture; those that end in `filename` are none either.
-const METADATA_KNOWN: [&str; 4] = ["img_id", "img_filename", "y", "split"];
 
 /// What pictures are explained by.
 pub struct Pictures<'a> {
@@ -75,7 +70,7 @@ pub fn explain(pictures: &Pictures<'_>, looks: &mut [Look], context: Context<'_>
         explained.extend(by_pattern);
         rest = others;
     }
-    let (by_metadata, others) = by_metadata(pictures.found, looks, rest);
+    let (by_metadata, others) = by_metadata(pictures, looks, rest);
     explained.extend(by_metadata);
     explained.extend(by_label_rows(pictures, others));
     explained.sort_by_key(|one| one.file);
@@ -241,52 +236,16 @@ fn places_by_order(settings: &ImagesSettings, members: &[Captured]) -> Vec<Resul
     parsed.iter().map(place).collect()
 }
 
-/// One row of a Waterbirds table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct MetadataRow {
-    label: Option<String>,
-    split: Option<String>,
-    attributes: BTreeMap<String, String>,
-}
-
-/// Rows of a Waterbirds `metadata.csv` by the picture's path below its folder; `None` when the headers are others'.
-fn read_metadata(path: &Path) -> Option<BTreeMap<String, MetadataRow>> {
-    let text = fsx::read_text(path, METADATA_CAP_BYTES).ok()?;
-    let (headers, rows) = labels::parse(&text).ok()?;
-    let column = |name: &str| headers.iter().position(|header| header == name);
-    let (file, label) = (column("img_filename")?, column("y")?);
-    let split = column("split");
-    let is_attribute = |header: &String| {
-        !header.is_empty() && !METADATA_KNOWN.contains(&header.as_str()) && !header.ends_with("filename")
-    };
-    let row = |(_, cells): (usize, Vec<String>)| {
-        let cell = |index: usize| cells.get(index).filter(|cell| !cell.is_empty()).cloned();
-        let attributes = headers.iter().enumerate().filter(|(_, header)| is_attribute(header));
-        let row = MetadataRow {
-            label: cell(label),
-            split: split.and_then(cell).map(|split| split_name(&split)),
-            attributes: attributes.filter_map(|(index, header)| Some((header.clone(), cell(index)?))).collect(),
-        };
-        Some((cell(file)?, row))
-    };
-    Some(rows.into_iter().filter_map(row).collect())
-}
-
-/// 0, 1, 2 of the Waterbirds table as the design's names; other texts stay and are judged where splits are made.
-fn split_name(text: &str) -> String {
-    let known = [("0", "train"), ("1", "val"), ("2", "test")];
-    known.iter().find(|(code, _)| *code == text).map_or(text, |(_, name)| name).to_owned()
-}
-
 /// Pictures that a Waterbirds table lists, and the others. The tables become sidecars.
-fn by_metadata(found: &[Found], looks: &mut [Look], files: Vec<usize>) -> (Vec<Explained>, Vec<usize>) {
-    let mut rows: BTreeMap<PathBuf, MetadataRow> = BTreeMap::new();
+fn by_metadata(pictures: &Pictures<'_>, looks: &mut [Look], files: Vec<usize>) -> (Vec<Explained>, Vec<usize>) {
+    let found = pictures.found;
+    let mut rows: BTreeMap<PathBuf, waterbirds::Row> = BTreeMap::new();
     for (index, file) in found.iter().enumerate() {
-        let is_table = file.path.file_name().is_some_and(|name| name == METADATA_NAME);
+        let is_table = file.path.file_name().is_some_and(|name| name == waterbirds::NAME);
         if !is_table || !matches!(&looks[index], Look::Verdict(verdict) if verdict.reason == "not-an-image") {
             continue;
         }
-        let Some(listed) = read_metadata(&file.path) else { continue };
+        let Some(listed) = read_metadata(pictures.opener, &file.path) else { continue };
         let folder = file.path.parent().unwrap_or(Path::new(""));
         rows.extend(listed.into_iter().map(|(name, row)| (folder.join(name), row)));
         looks[index] = Look::Verdict(Verdict::used("sidecar", "read as a table of pictures (Waterbirds layout)"));
@@ -301,7 +260,13 @@ fn by_metadata(found: &[Found], looks: &mut [Look], files: Vec<usize>) -> (Vec<E
     (explained, others)
 }
 
-fn of_row(found: &[Found], file: usize, row: &MetadataRow) -> Explained {
+/// A Waterbirds table on the disk or in an archive.
+fn read_metadata(opener: &Opener, path: &Path) -> Option<BTreeMap<String, waterbirds::Row>> {
+    let content = opener.open(path).ok().filter(|content| content.bytes() <= waterbirds::CAP_BYTES)?;
+    waterbirds::read(&labels::decoded(&content.start(usize::MAX).ok()?))
+}
+
+fn of_row(found: &[Found], file: usize, row: &waterbirds::Row) -> Explained {
     let shared = alone(found, file, None);
     let series =
         Series { label: row.label.clone(), split: row.split.clone(), attributes: row.attributes.clone(), ..shared };
@@ -319,7 +284,7 @@ fn by_label_rows(pictures: &Pictures<'_>, files: Vec<usize>) -> Vec<Explained> {
     let mut joiner = Joiner::new(pictures.label_rows);
     let explained = |file: usize| {
         let unknown = Series { person: Person::default(), ..alone(pictures.found, file, None) };
-        let matches = joiner.rows_of(&unknown, &pictures.found[file].relative);
+        let matches = joiner.rows_of(&unknown, pictures.found[file].source, &pictures.found[file].relative);
         matches.get("file")?;
         let series = Arc::new(alone(pictures.found, file, matches.get("patient_id").cloned()));
         Some(Explained { file, place: Place { slice: 0, phase: 0 }, series })

@@ -7,6 +7,7 @@ use image::{GrayImage, ImageFormat};
 use super::*;
 use crate::context::{Interrupt, Silent};
 use crate::formats::cohort::StackRow;
+use crate::fsx;
 use crate::ingest::{Scan, scan};
 use crate::settings::ingest::{ImagesWire, IngestWire, LabelsWire};
 
@@ -155,4 +156,17 @@ fn a_label_table_with_files_is_enough() {
     let scan = scanned(folder.path(), wire);
     assert_eq!((scan.counts.subjects, scan.counts.stacks, scan.counts.labelled_stacks), (2, 3, 3));
     assert_eq!(scan.counts.reasons["skipped unmapped-picture"], 1);
+}
+
+#[test]
+fn pictures_of_one_stack_with_two_labels_are_unlabelled() {
+    let table = "file,label\na_1.png,DCM\na_2.png,HCM\nb_2.png,NOR\n";
+    let folder = source(&["a_1.png", "a_2.png", "b_1.png", "b_2.png"], &[("labels.csv", table)]);
+    let labels = LabelsWire { file: "labels.csv".into(), ..LabelsWire::default() };
+    let wire = IngestWire { labels: vec![labels], ..pattern(r"^(?P<subject>\w)_(?P<slice>\d)", None, false) };
+    let scan = scanned(folder.path(), wire);
+    let labels: Vec<Option<&str>> = scan.stacks.iter().map(|stack| stack.label.as_deref()).collect();
+    assert!(labels.len() == 2 && labels.contains(&None) && labels.contains(&Some("NOR")), "{labels:?}");
+    let problems: Vec<(usize, &str)> = scan.label_problems.iter().map(|one| (one.line, one.problem)).collect();
+    assert_eq!(problems, [(2, "contradiction"), (3, "contradiction")]);
 }

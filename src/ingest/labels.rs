@@ -5,10 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use regex::{RegexSet, RegexSetBuilder};
-
 use super::IngestError;
-use super::image::Series;
+use super::groups;
+use super::join::Scope;
 use crate::fsx;
 use crate::settings::ingest::LabelsSettings;
 
@@ -17,7 +16,7 @@ const CAP_BYTES: u64 = 256 << 20;
 /// Table index of rows that were found among the scans.
 pub const SIDECAR: usize = usize::MAX;
 /// Columns with a meaning; all others become `attr_<name>`.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "patient_id",
     "study_uid",
     "folder",
@@ -26,6 +25,7 @@ const KNOWN: [&str; 13] = [
     "site",
     "vendor",
     "model",
+    "station",
     "software",
     "sex",
     "age_years",
@@ -43,6 +43,8 @@ pub struct LabelRow {
     pub attributes: BTreeMap<String, String>,
     /// Names, numbers and the like in columns that are left out: what the other columns must not hold.
     pub identifiers: Vec<String>,
+    /// Where the row of a sidecar counts; `None`: everywhere.
+    pub scope: Option<Scope>,
 }
 
 impl LabelRow {
@@ -216,184 +218,51 @@ fn identifies(header: &str) -> bool {
     !KNOWN.contains(&header) && words.iter().any(|word| plain.contains(word)) && plain != "vendorname"
 }
 
-/// How closely a row speaks of an image; rows of sidecars come after all rows of label tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Nearness {
-    is_sidecar: bool,
-    key: KeyNearness,
-}
-
-/// 0 file, 1 study or folder, 2 patient; and how many folders lie between a folder and the file.
-type KeyNearness = (u8, usize);
-
-/// The rows that speak of one image, nearest first.
-#[derive(Debug, Clone, Default)]
-pub struct Matches<'a> {
-    rows: Vec<(Nearness, &'a LabelRow)>,
-}
-
-impl<'a> Matches<'a> {
-    /// The nearest value of a known column.
-    pub fn get(&self, name: &str) -> Option<&'a String> {
-        self.rows.iter().find_map(|(_, row)| row.get(name))
-    }
-
-    /// Whether a label table or a sidecar has that value.
-    pub fn source(&self, name: &str) -> &'static str {
-        let found = self.rows.iter().find(|(_, row)| row.get(name).is_some());
-        if found.is_some_and(|(nearness, _)| nearness.is_sidecar) { "sidecar" } else { "table" }
-    }
-
-    /// The nearest value of every attribute.
-    pub fn attributes(&self) -> BTreeMap<String, String> {
-        let pairs = self.rows.iter().rev().flat_map(|(_, row)| &row.attributes);
-        pairs.map(|(name, value)| (name.clone(), value.clone())).collect()
-    }
-
-    /// What the tables' left-out columns say of the person.
-    pub fn identifiers(&self) -> impl Iterator<Item = &'a String> {
-        self.rows.iter().flat_map(|(_, row)| &row.identifiers)
-    }
-
-    /// All rows, the nearest first.
-    pub fn rows(&self) -> impl Iterator<Item = &'a LabelRow> {
-        self.rows.iter().map(|(_, row)| *row)
-    }
-
-    /// The row that gives the label.
-    pub fn label_row(&self) -> Option<&'a LabelRow> {
-        self.rows().find(|row| row.get("label").is_some())
-    }
-
-    /// Two rows, equally near, that give different labels.
-    pub fn contradiction(&self) -> Option<(&'a LabelRow, &'a LabelRow)> {
-        let (nearness, first) = self.rows.iter().find(|(_, row)| row.get("label").is_some())?;
-        let others = self.rows.iter().filter(|(other, _)| other == nearness).map(|(_, row)| *row);
-        let differs = |row: &&LabelRow| row.get("label").is_some_and(|label| Some(label) != first.get("label"));
-        others.into_iter().find(differs).map(|row| (*first, row))
-    }
-}
-
-/// Rows whose key is a pattern: all are tried on a path at once.
-#[derive(Default)]
-struct Patterns {
-    set: RegexSet,
-    rows: Vec<usize>,
-}
-
-/// Compiled patterns of one table take no more memory than this.
-const PATTERNS_CAP_BYTES: usize = 256 << 20;
-
-impl Patterns {
-    /// `*` stands for any text; a pattern fits a whole path or its end.
-    fn new(keys: &[(&str, usize)]) -> Self {
-        let pattern = |key: &str| format!("^(?:.*/)?{}$", regex::escape(key).replace(r"\*", ".*"));
-        let rows = keys.iter().map(|(_, row)| *row).collect();
-        match RegexSetBuilder::new(keys.iter().map(|(key, _)| pattern(key))).size_limit(PATTERNS_CAP_BYTES).build() {
-            Ok(set) => Self { set, rows },
-            // Escaped text is always a pattern: there are too many of them, and their rows match nothing, which is listed.
-            Err(_) => Self::default(),
-        }
-    }
-
-    fn rows_of(&self, path: &str) -> impl Iterator<Item = usize> {
-        self.set.matches(path).into_iter().map(|place| self.rows[place])
-    }
-}
-
-/// Rows by what they join on.
-pub struct Joiner<'a> {
-    by_patient: BTreeMap<&'a str, Vec<usize>>,
-    by_study: BTreeMap<&'a str, Vec<usize>>,
-    by_file: BTreeMap<&'a str, Vec<usize>>,
-    by_folder: BTreeMap<&'a str, Vec<usize>>,
-    by_pattern: Patterns,
-    by_folder_pattern: Patterns,
-    rows: &'a [LabelRow],
-    matched: BTreeSet<usize>,
-}
-
-impl<'a> Joiner<'a> {
-    /// Prepares the rows; a `file` value is a path below the source or its end, a `folder` value likewise; `*` stands for any text.
-    pub fn new(rows: &'a [LabelRow]) -> Self {
-        let mut joiner = Self {
-            by_patient: BTreeMap::new(),
-            by_study: BTreeMap::new(),
-            by_file: BTreeMap::new(),
-            by_folder: BTreeMap::new(),
-            by_pattern: Patterns::default(),
-            by_folder_pattern: Patterns::default(),
-            rows,
-            matched: BTreeSet::new(),
-        };
-        let (mut patterns, mut folder_patterns) = (Vec::new(), Vec::new());
-        for (index, row) in rows.iter().enumerate() {
-            if let Some(id) = row.get("patient_id") {
-                joiner.by_patient.entry(id.trim()).or_default().push(index);
-            }
-            if let Some(uid) = row.get("study_uid") {
-                joiner.by_study.entry(uid.trim()).or_default().push(index);
-            }
-            match row.get("folder").map(|folder| folder.trim_matches('/')) {
-                Some(folder) if folder.contains('*') => folder_patterns.push((folder, index)),
-                Some(folder) => joiner.by_folder.entry(folder).or_default().push(index),
-                None => {}
-            }
-            match row.get("file") {
-                Some(file) if file.contains('*') => patterns.push((file.as_str(), index)),
-                Some(file) => joiner.by_file.entry(file).or_default().push(index),
-                None => {}
-            }
-        }
-        joiner.by_pattern = Patterns::new(&patterns);
-        joiner.by_folder_pattern = Patterns::new(&folder_patterns);
-        joiner
-    }
-
-    /// The rows that speak of an image; each counts as matched.
-    pub fn rows_of(&mut self, series: &Series, relative: &str) -> Matches<'a> {
-        let mut found: BTreeMap<usize, KeyNearness> = BTreeMap::new();
-        let mut add = |index: &usize, key: KeyNearness| {
-            let known = found.entry(*index).or_insert(key);
-            *known = key.min(*known);
-        };
-        let ends = std::iter::once(relative).chain(relative.match_indices('/').map(|(at, _)| &relative[at + 1..]));
-        ends.filter_map(|end| self.by_file.get(end)).flatten().for_each(|index| add(index, (0, 0)));
-        self.by_pattern.rows_of(relative).for_each(|index| add(&index, (0, 0)));
-        // A folder on the way to the file, by its path below the source or its end.
-        let folders = relative.match_indices('/').map(|(at, _)| &relative[..at]);
-        for folder in folders {
-            let ends = std::iter::once(folder).chain(folder.match_indices('/').map(|(at, _)| &folder[at + 1..]));
-            let key = (1, relative[folder.len() + 1..].matches('/').count());
-            ends.filter_map(|end| self.by_folder.get(end)).flatten().for_each(|index| add(index, key));
-            self.by_folder_pattern.rows_of(folder).for_each(|index| add(&index, key));
-        }
-        let study = series.person.study_uid.as_ref().and_then(|uid| self.by_study.get(uid.as_str()));
-        study.into_iter().flatten().for_each(|index| add(index, (1, 0)));
-        let patient = series.person.patient_id.as_ref().and_then(|id| self.by_patient.get(id.trim()));
-        patient.into_iter().flatten().for_each(|index| add(index, (2, 0)));
-        self.matched.extend(found.keys());
-        let nearness = |index: usize, key| Nearness { is_sidecar: self.rows[index].place.0 == SIDECAR, key };
-        let mut rows: Vec<_> = found.into_iter().map(|(index, key)| (nearness(index, key), index)).collect();
-        rows.sort();
-        Matches { rows: rows.into_iter().map(|(nearness, index)| (nearness, &self.rows[index])).collect() }
-    }
-
-    /// How many rows spoke of some image.
-    pub fn matched(&self) -> usize {
-        self.matched.iter().filter(|index| self.rows[**index].place.0 != SIDECAR).count()
-    }
-
-    /// Rows of label tables that spoke of no image.
-    pub fn unmatched(&self) -> Vec<&'a LabelRow> {
-        let open = (0..self.rows.len()).filter(|index| !self.matched.contains(index));
-        open.map(|index| &self.rows[index]).filter(|row| row.place.0 != SIDECAR).collect()
-    }
-}
-
-/// A number with a decimal point or comma.
+/// A number with a decimal point or comma. Thousands separators make it unknown, not another number: `1.234,5`, `15,000`.
 pub fn number(text: &str) -> Option<f64> {
-    text.trim().replace(',', ".").parse().ok().filter(|value: &f64| value.is_finite())
+    let text = text.trim();
+    if let Some((whole, decimals)) = text.split_once(',') {
+        let is_thousands = whole.trim_start_matches('-').len() > 1 && decimals.len() == THOUSANDS_DIGITS;
+        if is_thousands || text.contains('.') {
+            return None;
+        }
+    }
+    text.replace(',', ".").parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+/// Digits after a separator of thousands.
+const THOUSANDS_DIGITS: usize = 3;
+/// Nobody is older, years.
+const AGE_MOST_YEARS: f64 = 130.0;
+
+/// An age in years; `None` for what is none.
+pub fn age_years(text: &str) -> Option<f64> {
+    number(text).filter(|age| (0.0..=AGE_MOST_YEARS).contains(age))
+}
+
+/// No magnet for people is stronger, T.
+const FIELD_MOST_T: f64 = 12.0;
+
+/// A field strength as it stands, tesla or gauss (`groups::field_strength_t`); `None` for what is neither.
+pub fn field_strength(text: &str) -> Option<f64> {
+    number(text).filter(|raw| groups::field_strength_t(*raw).is_some_and(|field_t| field_t <= FIELD_MOST_T))
+}
+
+/// Columns of a table with values that are no such number, as warnings that name their first lines.
+pub fn unread_numbers(rows: &[LabelRow]) -> Vec<String> {
+    const SHOWN: usize = 5;
+    let columns: [(&str, fn(&str) -> Option<f64>); 2] =
+        [("age_years", age_years), ("field_strength_t", field_strength)];
+    let of_column = |(name, parsed): (&str, fn(&str) -> Option<f64>)| {
+        let is_unread = |row: &&LabelRow| row.get(name).is_some_and(|text| parsed(text).is_none());
+        let lines: Vec<String> = rows.iter().filter(is_unread).map(|row| row.place.1.to_string()).collect();
+        let more = if lines.len() > SHOWN { ", ..." } else { "" };
+        let shown = lines.get(..SHOWN.min(lines.len())).unwrap_or_default().join(", ");
+        let count = lines.len();
+        (count > 0)
+            .then(|| format!("{count} values of `{name}` cannot be read and count as unknown (lines {shown}{more})"))
+    };
+    columns.into_iter().filter_map(of_column).collect()
 }
 
 /// `M`, `F` or `O`.
@@ -455,24 +324,19 @@ mod tests {
         assert_eq!(header("label\nx\n"), ["label"]);
     }
 
+    /// 1234.5 as Germans write it, and 15 000 gauss as Americans do; then what decimal commas and points are.
     #[test]
-    fn a_folder_joins_all_that_is_below_it_by_path_or_name() {
-        let rows = table("folder,label\nA/s1,DCM\ns2,HCM\n", &[], &[]).unwrap();
-        let mut joiner = Joiner::new(&rows);
-        let mut label = |path: &str| joiner.rows_of(&Series::default(), path).get("label").cloned();
-        assert_eq!(label("A/s1/1/2.dcm").as_deref(), Some("DCM"));
-        assert_eq!(label("B/s2/2.dcm").as_deref(), Some("HCM"));
-        assert_eq!(label("B/s1/2.dcm"), None, "another s1");
-        assert_eq!(label("s2.dcm"), None);
-        let rows = table("folder,label\nDCM*/scans,DCM\n", &[], &[]).unwrap();
-        let mut joiner = Joiner::new(&rows);
-        let mut label = |path: &str| joiner.rows_of(&Series::default(), path).get("label").cloned();
-        assert_eq!(label("DCM-7/scans/a/1.dcm").as_deref(), Some("DCM"));
-        assert_eq!(label("DCM-7/other/1.dcm"), None);
-        let rows = table("folder,label\nward,DCM\nward/b,NOR\n", &[], &[]).unwrap();
-        let mut joiner = Joiner::new(&rows);
-        let matches = joiner.rows_of(&Series::default(), "ward/b/c/1.dcm");
-        assert_eq!((matches.get("label").map(String::as_str), matches.contradiction()), (Some("NOR"), None), "nearest");
+    fn thousands_separators_make_a_number_unknown() {
+        for text in ["1.234,5", "1,234.5", "15,000", "1,234,567", "1.234.567", "12,345", "nan", "inf", "61 y"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+        assert_eq!([number(" 35,5 "), number("1,494"), number("61.25")], [Some(35.5), Some(1.494), Some(61.25)]);
+        assert_eq!([age_years("61"), age_years("1234"), age_years("-1")], [Some(61.0), None, None]);
+        let fields = ["1.5", "15000", "15.000", "0"].map(field_strength);
+        assert_eq!(fields, [Some(1.5), Some(15000.0), None, None]);
+        let rows = table("patient_id,age_years,field_strength_t\n1,61,3\n2,1.234;5,3\n3,n/a,\n", &[], &[]).unwrap();
+        let expected = "2 values of `age_years` cannot be read and count as unknown (lines 3, 4)";
+        assert_eq!(unread_numbers(&rows), [expected]);
     }
 
     #[test]

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::discover::Found;
 use super::groups;
 use super::image::{Format, Image, Series};
-use super::labels::{self, Matches};
+use super::join::Matches;
+use super::labels;
 use super::people::Subject;
 use super::privacy::{Pseudonyms, allowed};
+use super::stack_label::{FileLabel, Place};
 use super::stacks::{Stack, position_of};
 use super::view::{Evidence, View, view};
 use crate::formats::cohort::{FrameRow, StackRow};
@@ -24,7 +26,7 @@ pub struct Facts<'a> {
     /// From label tables and sidecars.
     pub matches: &'a Matches<'a>,
     /// Rows of label tables, by table and line, whose label is nobody's.
-    pub ambiguous: &'a BTreeSet<(usize, usize)>,
+    pub ambiguous: &'a BTreeSet<Place>,
     /// `site_map` and the like.
     pub settings: &'a IngestSettings,
     /// Path of the file below its source.
@@ -55,20 +57,24 @@ impl Facts<'_> {
         allowed(value, &known)
     }
 
-    /// The site and where it is from: label tables, then `site_map`, then what `site_from` says.
+    /// The site and where it is from: label tables, then `site_map`, then sidecars, then what `site_from` says.
     pub fn site(&self, ids: &Pseudonyms) -> Told {
-        if let Some(value) = self.told("site") {
-            return Told { value: Some(value), source: self.matches.source("site") };
+        let (told, told_by) = (self.told("site"), self.matches.source("site"));
+        if told.is_some() && told_by == "table" {
+            return Told { value: told, source: told_by };
         }
-        let scanner = &self.series.scanner;
-        let device = scanner.device_serial.as_ref().map(|serial| device(ids, scanner.manufacturer.as_deref(), serial));
-        let names = [&scanner.institution, &scanner.station, &device];
+        let institution = &self.series.scanner.institution;
+        let (station, device) = (self.station(), self.device(ids));
+        let names = [&told, institution, &station, &device];
         if let Some(value) = names.into_iter().flatten().find_map(|name| self.settings.site_map.get(name)) {
             return Told { value: Some(value.clone()), source: "site-map" };
         }
+        if told.is_some() {
+            return Told { value: told, source: told_by };
+        }
         let (value, source) = match self.settings.site_from {
-            SiteFrom::Institution => (scanner.institution.clone(), "institution"),
-            SiteFrom::Station => (scanner.station.clone(), "station"),
+            SiteFrom::Institution => (institution.clone(), "institution"),
+            SiteFrom::Station => (station, "station"),
             SiteFrom::DeviceSerial => (device, "device-serial"),
             SiteFrom::Folder => {
                 let folder = self.relative.split_once('/').map(|(first, _)| first.trim_end_matches('!'));
@@ -86,6 +92,19 @@ impl Facts<'_> {
         groups::vendor(self.series.scanner.manufacturer.as_deref()?)
     }
 
+    fn station(&self) -> Option<String> {
+        self.told("station").or_else(|| self.series.scanner.station.clone())
+    }
+
+    /// The scanner's pseudonym: serial numbers are unique within a manufacturer.
+    fn device(&self, ids: &Pseudonyms) -> Option<String> {
+        let scanner = &self.series.scanner;
+        let serial = scanner.device_serial.as_ref().or_else(|| self.matches.get("device_serial"))?;
+        let manufacturer = scanner.manufacturer.as_ref().or_else(|| self.matches.get("vendor"));
+        let vendor = manufacturer.and_then(|manufacturer| groups::vendor(manufacturer)).unwrap_or_default();
+        Some(ids.of("device", &[&vendor, serial.trim()]))
+    }
+
     fn vendor(&self) -> Told {
         if let Some(value) = self.told_vendor() {
             return Told { value: Some(value), source: self.matches.source("vendor") };
@@ -99,12 +118,13 @@ impl Facts<'_> {
         matches!((self.told_vendor(), self.own_vendor()), (Some(told), Some(own)) if told != own)
     }
 
-    fn label(&self) -> Option<String> {
-        match self.matches.label_row() {
-            Some(row) if self.ambiguous.contains(&row.place) || self.matches.contradiction().is_some() => None,
-            Some(row) => row.get("label").cloned(),
-            None => self.series.label.clone(),
-        }
+    /// The label of the file; `None` where nobody says one.
+    pub fn label(&self) -> Option<FileLabel> {
+        let Some(row) = self.matches.label_row() else {
+            return self.series.label.clone().map(|label| FileLabel { place: None, label: Some(label) });
+        };
+        let is_trusted = !self.ambiguous.contains(&row.place) && self.matches.contradiction().is_none();
+        Some(FileLabel { place: Some(row.place), label: row.get("label").filter(|_| is_trusted).cloned() })
     }
 
     /// Whether a label table gives another label than a sidecar, or either of them another than the file's name.
@@ -117,7 +137,7 @@ impl Facts<'_> {
     }
 
     fn age_years(&self) -> Option<f64> {
-        let told = self.matches.get("age_years").and_then(|age| labels::number(age)).filter(|age| *age >= 0.0);
+        let told = self.matches.get("age_years").and_then(|age| labels::age_years(age));
         told.or_else(|| self.series.person.age_years.map(f64::from)).map(|age| age.min(AGE_CAP_YEARS))
     }
 
@@ -129,7 +149,7 @@ impl Facts<'_> {
     }
 }
 
-/// The stack's row, without its groups.
+/// The stack's row, without its label and its groups.
 pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Facts<'_>, ids: &Pseudonyms) -> StackRow {
     let first = &images[stack.frames[0][0]];
     let series = facts.series;
@@ -150,8 +170,7 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
         view(&evidence)
     };
     let (vendor, site) = (facts.vendor(), facts.site(ids));
-    let told_field =
-        || facts.told("field_strength_t").and_then(|field| labels::number(&field)).filter(|field| *field > 0.0);
+    let told_field = || facts.told("field_strength_t").and_then(|field| labels::field_strength(&field));
     let field_strength_raw = scanner.field_strength_raw.or_else(told_field);
     StackRow {
         stack_id: stack_id(images, stack, subject, ids),
@@ -171,9 +190,9 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
         field_strength_raw,
         site_source: site.source.to_owned(),
         site: site.value,
-        station: scanner.station.clone(),
+        station: facts.station(),
         software: facts.told("software").or_else(|| scanner.software.clone()),
-        device: scanner.device_serial.as_ref().map(|serial| device(ids, scanner.manufacturer.as_deref(), serial)),
+        device: facts.device(ids),
         rows: i32::try_from(first.rows).unwrap_or(i32::MAX),
         columns: i32::try_from(first.columns).unwrap_or(i32::MAX),
         slices: count(stack.frames.len()),
@@ -186,7 +205,7 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
         pixel_spacing_column_mm: stack.plane.map(|plane| plane.column_spacing_mm),
         slice_spacing_mm: stack.slice_spacing_mm,
         slice_thickness_mm: series.slice_thickness_mm,
-        label: facts.label(),
+        label: None,
         acquisition_group: String::new(),
         group: String::new(),
         sex: facts.matches.get("sex").and_then(|sex| labels::sex(sex)).or_else(|| series.person.sex.clone()),
@@ -195,12 +214,6 @@ pub fn stack_row(images: &[Image], stack: &Stack, subject: &Subject, facts: &Fac
         source_format: series.format.as_str().to_owned(),
         attributes: facts.attributes(),
     }
-}
-
-/// A scanner's pseudonym: serial numbers are unique within a manufacturer.
-fn device(ids: &Pseudonyms, manufacturer: Option<&str>, serial: &str) -> String {
-    let vendor = manufacturer.and_then(groups::vendor).unwrap_or_default();
-    ids.of("device", &[&vendor, serial.trim()])
 }
 
 /// From the instances alone, so that neither file names nor their order matter.

@@ -7,12 +7,14 @@ use super::content::Opener;
 use super::discover::{Found, discover};
 use super::image::{Format, Image};
 use super::image_csv::{self, Pictures};
-use super::labels::{self, Joiner, LabelRow, Matches};
+use super::join::{Joiner, Matches};
+use super::labels::{self, LabelRow};
 use super::ledger::{Ledger, Verdict};
 use super::look::{Look, look};
 use super::people::{self, People, Subject};
 use super::privacy::Pseudonyms;
 use super::rows::{Facts, frame_rows, stack_row};
+use super::stack_label::{self, FileLabel, Place, StackLabel};
 use super::stacks::{Assembly, Unused, assemble};
 use super::{GROUP_KEYS, IngestError, duplicates, groups, nifti};
 use crate::context::Context;
@@ -103,6 +105,7 @@ pub(super) fn scan_found(
     let mut warnings: Vec<String> = Vec::new();
     for (index, table) in settings.labels.iter().enumerate() {
         let (rows, left_out) = labels::read(table, index)?;
+        warnings.extend(labels::unread_numbers(&rows).iter().map(|what| format!("label table {}: {what}", index + 1)));
         label_rows.extend(rows);
         if !left_out.is_empty() {
             let names = left_out.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -136,14 +139,16 @@ pub(super) fn scan_found(
     let names: Vec<String> = subjects.iter().map(|subject| subject.id.clone()).collect();
     let assembly = assemble(&images, &names);
     account(&images, &assembly, &mut ledger);
-    let (mut stacks, frames) = cohort.rows(&assembly, &subjects)?;
-    warnings.extend(cohort.warnings(&subjects));
+    let labels = cohort.labels(&assembly);
+    let disputes: BTreeSet<(Place, Place)> = labels.iter().filter_map(|label| label.dispute).collect();
+    let (mut stacks, frames) = cohort.rows(&assembly, &labels, &subjects)?;
+    warnings.extend(cohort.warnings(&subjects, &disputes));
     warnings.extend(one_person_by_name(&images, &assembly));
     warnings.extend(groups::conflicts(&stacks));
     if !settings.labels.is_empty() {
         check_labels(&joiner, &stacks, &mut warnings)?;
     }
-    let label_problems = cohort.label_problems(&joiner);
+    let label_problems = cohort.label_problems(&joiner, &disputes);
     let unmatched = joiner.unmatched().len();
     let crosswalk = cohort.crosswalk(&subjects);
     // What is made of the rows from here on needs no images: they are most of the memory.
@@ -183,8 +188,10 @@ fn gather(found: &[Found], looks: Vec<Look>, rows: &mut Vec<LabelRow>, ledger: &
                 let message = "a picture that neither metadata.csv nor [ingest.images] of the settings explains";
                 ledger.record(index, Verdict::skipped("unmapped-picture", message));
             }
-            Look::Sidecar(found) => {
-                rows.extend(found);
+            Look::Sidecar(mut told) => {
+                let scopes = told.iter_mut().filter_map(|row| row.scope.as_mut());
+                scopes.for_each(|scope| scope.source = found[index].source);
+                rows.extend(told);
                 ledger.record(index, Verdict::used("sidecar", "read as an information file"));
             }
             Look::VolumeData => halves.push(index),
@@ -225,7 +232,10 @@ fn no_images(sources: &[PathBuf], ledger: Vec<LedgerRow>) -> IngestError {
 fn matches<'a>(images: &[Image], found: &[Found], joiner: &mut Joiner<'a>) -> BTreeMap<usize, Matches<'a>> {
     let mut by_file = BTreeMap::new();
     for image in images {
-        by_file.entry(image.file).or_insert_with(|| joiner.rows_of(&image.series, &found[image.file].relative));
+        by_file.entry(image.file).or_insert_with(|| {
+            let Found { source, relative, .. } = &found[image.file];
+            joiner.rows_of(&image.series, *source, relative)
+        });
     }
     by_file
 }
@@ -316,12 +326,31 @@ impl<'a> Cohort<'a> {
         self.images.iter().map(&mut subject).collect()
     }
 
-    fn rows(&self, assembly: &Assembly, subjects: &[Subject]) -> Result<(Vec<StackRow>, Vec<FrameRow>), IngestError> {
+    /// The label of each stack, by all of its files.
+    fn labels(&self, assembly: &Assembly) -> Vec<StackLabel> {
+        let mut known: BTreeMap<usize, Option<FileLabel>> = BTreeMap::new();
+        let mut of_file =
+            |image: &'a Image| known.entry(image.file).or_insert_with(|| self.facts(image).label()).clone();
+        let mut of_stack = |frames: &[Vec<usize>]| {
+            let files: BTreeMap<usize, &Image> =
+                frames.iter().flatten().map(|index| (self.images[*index].file, &self.images[*index])).collect();
+            stack_label::of_files(files.into_values().filter_map(&mut of_file).collect())
+        };
+        assembly.stacks.iter().map(|stack| of_stack(&stack.frames)).collect()
+    }
+
+    fn rows(
+        &self,
+        assembly: &Assembly,
+        labels: &[StackLabel],
+        subjects: &[Subject],
+    ) -> Result<(Vec<StackRow>, Vec<FrameRow>), IngestError> {
         let mut made: Vec<(StackRow, Vec<FrameRow>)> = Vec::with_capacity(assembly.stacks.len());
-        for stack in &assembly.stacks {
+        for (stack, label) in assembly.stacks.iter().zip(labels) {
             let first = stack.frames[0][0];
             let facts = self.facts(&self.images[first]);
             let row = stack_row(self.images, stack, &subjects[first], &facts, self.ids);
+            let row = StackRow { label: label.label.clone(), ..row };
             let frames = frame_rows(self.images, stack, &row.stack_id, self.found);
             made.push((row, frames));
         }
@@ -345,11 +374,11 @@ impl<'a> Cohort<'a> {
     }
 
     /// Metadata that contradict each other.
-    fn warnings(&self, subjects: &[Subject]) -> Vec<String> {
+    fn warnings(&self, subjects: &[Subject], disputes: &BTreeSet<(Place, Place)>) -> Vec<String> {
         let people = People::new(self.images.iter().map(|image| image.series.as_ref()));
         let mut shared = BTreeSet::new();
         let mut vendors = BTreeSet::new();
-        let mut labels = BTreeSet::new();
+        let mut labels = disputes.clone();
         let mut differ = BTreeSet::new();
         let mut last = None;
         for (image, subject) in self.images.iter().zip(subjects) {
@@ -384,7 +413,7 @@ impl<'a> Cohort<'a> {
     }
 
     /// Rows of label tables that need a look, by table and line.
-    fn label_problems(&self, joiner: &Joiner<'_>) -> Vec<LabelProblem> {
+    fn label_problems(&self, joiner: &Joiner<'_>, disputes: &BTreeSet<(Place, Place)>) -> Vec<LabelProblem> {
         let mut found = BTreeSet::new();
         let mut add = |(table, line): Place, problem| {
             if table != labels::SIDECAR {
@@ -392,11 +421,10 @@ impl<'a> Cohort<'a> {
             }
         };
         joiner.unmatched().into_iter().for_each(|row| add(row.place, "no-scan"));
-        for matches in self.matches.values() {
-            if let Some((a, b)) = matches.contradiction() {
-                add(a.place, "contradiction");
-                add(b.place, "contradiction");
-            }
+        let within = self.matches.values().filter_map(|matches| matches.contradiction());
+        for (a, b) in within.map(|(a, b)| (a.place, b.place)).chain(disputes.iter().copied()) {
+            add(a, "contradiction");
+            add(b, "contradiction");
         }
         self.ambiguous.iter().for_each(|row| add(*row, "several-subjects"));
         found.into_iter().collect()
@@ -434,9 +462,6 @@ fn ambiguous(images: &[Image], matches: &BTreeMap<usize, Matches<'_>>, subjects:
     }
     found
 }
-
-/// Table and line of a label row.
-type Place = (usize, usize);
 
 /// A label row named without its ids.
 fn place((table, line): Place) -> String {

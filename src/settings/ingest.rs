@@ -54,7 +54,7 @@ pub struct IngestWire {
     pub exclude: Vec<String>,
     /// How PNG and JPEG files become stacks.
     pub images: Option<ImagesWire>,
-    /// Sites by InstitutionName or StationName.
+    /// Sites by what a sidecar calls them, InstitutionName, StationName or the scanner's pseudonym.
     #[serde(default)]
     pub site_map: BTreeMap<String, String>,
     /// What names a site where neither a label table nor `site_map` does: `institution` (default), `station`, `device-serial` (a
@@ -151,7 +151,7 @@ pub struct IngestSettings {
     pub exclude: Vec<Regex>,
     /// How PNG and JPEG files become stacks.
     pub images: Option<ImagesSettings>,
-    /// Sites by InstitutionName or StationName.
+    /// Sites by what a sidecar calls them, InstitutionName, StationName or the scanner's pseudonym.
     pub site_map: BTreeMap<String, String>,
     /// What names a site where nobody says it.
     pub site_from: SiteFrom,

@@ -21,7 +21,8 @@ fn content(cohort: &Path) -> Vec<Vec<String>> {
         .to_vec()
 }
 
-fn zip_of(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+/// A zip archive of these members.
+pub fn zip_of(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in members {
         writer.start_file(name.as_str(), zip::write::SimpleFileOptions::default()).unwrap();
@@ -36,7 +37,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn tar_gz_of(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+/// A tar archive of these members, in gzip.
+pub fn tar_gz_of(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, bytes) in members {
         let mut header = tar::Header::new_gnu();
