@@ -248,12 +248,13 @@ pub fn field_strength(text: &str) -> Option<f64> {
     number(text).filter(|raw| groups::field_strength_t(*raw).is_some_and(|field_t| field_t <= FIELD_MOST_T))
 }
 
+type Parser = fn(&str) -> Option<f64>;
+
 /// Columns of a table with values that are no such number, as warnings that name their first lines.
 pub fn unread_numbers(rows: &[LabelRow]) -> Vec<String> {
     const SHOWN: usize = 5;
-    let columns: [(&str, fn(&str) -> Option<f64>); 2] =
-        [("age_years", age_years), ("field_strength_t", field_strength)];
-    let of_column = |(name, parsed): (&str, fn(&str) -> Option<f64>)| {
+    let columns: [(&str, Parser); 2] = [("age_years", age_years), ("field_strength_t", field_strength)];
+    let of_column = |(name, parsed): (&str, Parser)| {
         let is_unread = |row: &&LabelRow| row.get(name).is_some_and(|text| parsed(text).is_none());
         let lines: Vec<String> = rows.iter().filter(is_unread).map(|row| row.place.1.to_string()).collect();
         let more = if lines.len() > SHOWN { ", ..." } else { "" };
