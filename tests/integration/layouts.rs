@@ -340,3 +340,31 @@ fn rows_that_label_files_of_one_stack_differently_contradict_each_other() {
     let labels = stacks.text("label").unwrap();
     assert_eq!(labels.iter().flatten().collect::<Vec<_>>(), ["NOR"]);
 }
+
+/// Folders of BIDS data types, and ids without numbers: no two people become one, and one person's views stay together.
+#[test]
+fn people_of_nifti_trees_are_neither_merged_nor_split() {
+    let temporary = tempfile::tempdir().unwrap();
+    let at = |name: &str| temporary.path().join(name);
+    for subject in ["sub-01", "sub-02", "sub-anna"] {
+        volume(&at(&format!("bids/{subject}/cine/{subject}_cine.nii.gz")), 4, 5);
+    }
+    volume(&at("bids/sub-01/cine/sub-01_acq-4ch_cine.nii.gz"), 1, 5);
+    ingest(&at("bids"), &at("cohort"), &[]);
+    assert_eq!(subjects(&at("cohort")), [2, 1, 1]);
+    for name in ["P007_sax", "P007_4ch", "P008_sax"] {
+        volume(&at(&format!("flat/{name}.nii.gz")), 2, 5);
+    }
+    ingest(&at("flat"), &at("second"), &[]);
+    assert_eq!(subjects(&at("second")).len(), 2);
+}
+
+/// Stacks of each subject, most first.
+fn subjects(cohort: &Path) -> Vec<usize> {
+    let stacks = table(cohort, "stacks.parquet");
+    let mut counts = std::collections::BTreeMap::new();
+    stacks.required_text("subject_id").unwrap().into_iter().for_each(|id| *counts.entry(id).or_insert(0) += 1);
+    let mut counts: Vec<usize> = counts.into_values().collect();
+    counts.sort_unstable_by(|a, b| b.cmp(a));
+    counts
+}
