@@ -70,7 +70,8 @@ pub fn expansion_cap(packed_bytes: u64) -> u64 {
     packed_bytes.saturating_mul(RATIO_CAP).saturating_add(ALLOWANCE_BYTES).min(EXPANDED_CAP_BYTES)
 }
 
-pub(super) fn damaged(kind: &'static str, error: &dyn std::fmt::Display) -> ContentError {
+/// The error of a stream that is not what its packing says.
+pub fn damaged(kind: &'static str, error: &dyn std::fmt::Display) -> ContentError {
     ContentError::Damaged { kind, problem: error.to_string() }
 }
 

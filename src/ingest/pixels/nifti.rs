@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use super::super::content::unpack::Packing;
+use super::super::content::unpack::{self, Packing};
 use super::super::content::{Content, ContentError, Opener};
 use super::super::nifti::{Header, NiftiError, Size, field, image_file, read_header};
 use super::{Channels, FRAME_PIXELS_CAP, PixelsError, frame_index, unreadable};
@@ -132,26 +132,27 @@ fn scaling(header: &Header) -> Result<(f64, f64), NiftiError> {
 /// The bytes of a file, at any place or unpacked as they are read.
 enum Stream {
     Plain(Content),
-    Packed { inner: Box<dyn Read + Send>, at: u64 },
+    Packed { inner: Box<dyn Read + Send>, at: u64, packing: Packing },
 }
 
 impl Stream {
     fn open(content: Content) -> Result<Self, ContentError> {
         Ok(match Packing::of(&content.start(4)?) {
-            Some(packing) => Self::Packed { inner: packing.stream(&content)?, at: 0 },
+            Some(packing) => Self::Packed { inner: packing.stream(&content)?, at: 0, packing },
             None => Self::Plain(content),
         })
     }
 
     /// `count` bytes from `offset`, which lies behind what was read before; fewer at the end of the file.
-    fn read_at(&mut self, offset: u64, count: u64) -> std::io::Result<Vec<u8>> {
+    fn read_at(&mut self, offset: u64, count: u64) -> Result<Vec<u8>, ContentError> {
         match self {
-            Self::Plain(content) => content.range(offset, count),
-            Self::Packed { inner, at } => {
+            Self::Plain(content) => Ok(content.range(offset, count)?),
+            Self::Packed { inner, at, packing } => {
+                let damaged = |error| unpack::damaged(packing.name(), &error);
                 let mut bytes = Vec::new();
                 let skip = offset.saturating_sub(*at);
-                *at += std::io::copy(&mut inner.by_ref().take(skip), &mut std::io::sink())?;
-                inner.by_ref().take(count).read_to_end(&mut bytes)?;
+                *at += std::io::copy(&mut inner.by_ref().take(skip), &mut std::io::sink()).map_err(damaged)?;
+                inner.by_ref().take(count).read_to_end(&mut bytes).map_err(damaged)?;
                 *at += bytes.len() as u64;
                 Ok(bytes)
             }
@@ -159,9 +160,10 @@ impl Stream {
     }
 
     /// Reads what little may follow, and with it the checksum of a compressed file.
-    fn finish(&mut self) -> std::io::Result<()> {
-        if let Self::Packed { inner, .. } = self {
-            std::io::copy(&mut inner.by_ref().take(TRAILING_CAP_BYTES), &mut std::io::sink())?;
+    fn finish(&mut self) -> Result<(), ContentError> {
+        if let Self::Packed { inner, packing, .. } = self {
+            let rest = std::io::copy(&mut inner.by_ref().take(TRAILING_CAP_BYTES), &mut std::io::sink());
+            rest.map_err(|error| unpack::damaged(packing.name(), &error))?;
         }
         Ok(())
     }
@@ -192,7 +194,7 @@ pub fn read(opener: &Opener, path: &Path, frames: &[i32]) -> Result<Vec<Channels
         }
         let bytes = layout.frame_bytes();
         let offset = layout.offset.saturating_add(indices[place].saturating_mul(bytes));
-        let read = stream.read_at(offset, bytes).map_err(|error| wrong(NiftiError::Read(error.to_string())))?;
+        let read = stream.read_at(offset, bytes).map_err(unreadable(path))?;
         if read.len() as u64 != bytes {
             let expected = "as many voxels as the header's dim";
             return Err(wrong(field("voxels", format!("cut off in frame {}", indices[place]), expected)));
@@ -202,7 +204,7 @@ pub fn read(opener: &Opener, path: &Path, frames: &[i32]) -> Result<Vec<Channels
     }
     // Behind the last frame comes the checksum of a compressed file: only reading it says that the voxels are the written ones.
     if previous.is_some_and(|last| indices[last] + 1 == count) {
-        stream.finish().map_err(|error| wrong(NiftiError::Read(error.to_string())))?;
+        stream.finish().map_err(unreadable(path))?;
     }
     Ok(found)
 }
