@@ -16,7 +16,7 @@
 //!
 //! Imports point downward only (`tests/house.rs` holds this):
 //! `main -> cli -> pipeline -> {predict, compare, export, train} -> {model, objective, dataset} -> torch -> {settings, formats}`
-//! and `{audit, preprocess, ingest, metrics, phantom, sheet} -> {settings, formats, geometry, page}`; all may use the ground floor
+//! and `{audit, preprocess} -> {ingest, metrics, sheet, phantom} -> {settings, formats, geometry, page}`; all may use the ground floor
 //! (`fsx`, `outdir`, `context`, `failure`).
 
 pub mod context;

@@ -10,6 +10,9 @@ use super::settings::{SettingsArgs, layered};
 use super::{Global, OutArgs, print_result};
 use crate::context::Context;
 use crate::formats::dataset::Split;
+use crate::formats::quality::QualityFlag;
+use crate::preprocess::report::numbers::Report;
+use crate::preprocess::report::probe::Guessed;
 use crate::preprocess::{self, PreprocessSummary};
 use crate::settings::preprocess::{PreprocessSettings, PreprocessWire, parse_size};
 
@@ -20,6 +23,7 @@ Examples:
   groupdistil preprocess cohort --out cycle --set 'sample=\"cycle\"' --set cycle_phases=6
   groupdistil preprocess cohort --out folds --split k-fold --folds 5 --seed 1
   groupdistil preprocess cohort --out unseen --hold-out 'vendor=siemens;site=unknown'
+  groupdistil preprocess cohort --out dataset --report    # also of a dataset that is there: how well the scanner can be told
   groupdistil preprocess birds --out birds64 --resize 64,64 --split source
 
 Every key of settings.toml, which is written into the dataset, can be given in --config or by --set.";
@@ -50,6 +54,10 @@ pub struct PreprocessArgs {
     /// Seed of the random division.
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
+    /// Print how well a linear probe tells the scanner before and after the intensity steps, and flags per group
+    /// (report.html and report.json are always written).
+    #[arg(long)]
+    report: bool,
     /// A group that is only tested on (leave-one-site-out); may be repeated.
     #[arg(long, value_name = "GROUP")]
     hold_out: Vec<String>,
@@ -89,19 +97,22 @@ fn settings(args: &PreprocessArgs) -> Result<PreprocessSettings, CliError> {
 pub fn preprocess(args: &PreprocessArgs, global: &Global, context: Context<'_>) -> Result<(), CliError> {
     let settings = settings(args)?;
     let summary = preprocess::preprocess(&settings, &args.cohort, &args.out.out, args.out.force, context)?;
-    print_result(&if global.json { json(&summary) } else { table(&summary) })
+    print_result(&if global.json { json(&summary, args.report) } else { table(&summary, args.report) })
 }
 
-fn json(summary: &PreprocessSummary) -> String {
-    let value = serde_json::json!({
+fn json(summary: &PreprocessSummary, with_report: bool) -> String {
+    let mut value = serde_json::json!({
         "dataset": summary.dataset,
         "excluded": summary.excluded,
         "up_to_date": summary.up_to_date,
     });
+    if with_report {
+        value["report"] = serde_json::json!(summary.report);
+    }
     format!("{value}\n")
 }
 
-fn table(summary: &PreprocessSummary) -> String {
+fn table(summary: &PreprocessSummary, with_report: bool) -> String {
     let dataset = &summary.dataset;
     let image = &dataset.image;
     let mut text = String::new();
@@ -136,8 +147,58 @@ fn table(summary: &PreprocessSummary) -> String {
         let reasons = summary.excluded.iter().map(|(reason, count)| format!("{reason} {count}"));
         let _ = writeln!(text, "\nleft out: {} (exclusions.csv)", reasons.collect::<Vec<_>>().join(", "));
     }
+    if with_report {
+        text += &report_table(&summary.report);
+    } else {
+        let flagged: usize = summary.report.groups.iter().map(|group| group.flagged).sum();
+        let _ = writeln!(
+            text,
+            "\n{flagged} of {} stacks to look at (sheets/); how alike scanners are: report.html",
+            summary.report.stacks
+        );
+    }
     let done = if summary.up_to_date { "up to date" } else { "written" };
     let _ = writeln!(text, "\n{done}: {}", summary.out.display());
+    text
+}
+
+/// The probe, then the flags, as text.
+fn report_table(report: &Report) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "\nscanner told by a linear probe, balanced accuracy by subject (95 % interval)");
+    let _ = writeln!(text, "{:8}  {:>7}  {:>6}  {:>22}  {:>22}", "", "classes", "chance", "before", "after");
+    let figure = |one: &Guessed| {
+        let range = one.interval.map_or(String::new(), |range| format!(" ({:.2} to {:.2})", range.low, range.high));
+        format!("{:.2}{range}", one.balanced_accuracy)
+    };
+    for probe in &report.probes {
+        let _ = match (&probe.before, &probe.after) {
+            (Some(before), Some(after)) => writeln!(
+                text,
+                "{:8}  {:>7}  {:>6.2}  {:>22}  {:>22}",
+                probe.target,
+                after.classes.len(),
+                after.chance,
+                figure(before),
+                figure(after)
+            ),
+            _ => writeln!(text, "{:8}  not probed: {}", probe.target, probe.reason.as_deref().unwrap_or("no reason")),
+        };
+    }
+    let width = report.groups.iter().map(|group| group.name.len()).max().unwrap_or(0).max(5);
+    let names = QualityFlag::ALL.map(QualityFlag::as_str);
+    let _ = write!(text, "\n{:width$}  {:>6}", "group", "stacks");
+    for name in names {
+        let _ = write!(text, "  {name}");
+    }
+    text.push('\n');
+    for group in &report.groups {
+        let _ = write!(text, "{:width$}  {:>6}", group.name, group.stacks);
+        for name in names {
+            let _ = write!(text, "  {:>1$}", group.flags.get(name).copied().unwrap_or(0), name.len());
+        }
+        text.push('\n');
+    }
     text
 }
 

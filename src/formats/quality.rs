@@ -17,15 +17,25 @@ pub enum QualityFlag {
     HeartNearBorder,
     /// Fewer phases than the scanner announced.
     MissingPhases,
-    /// Blood and muscle differ little against the noise.
+    /// Grey values around the heart differ little against the noise.
     LowContrast,
-    /// Slices do not fit each other: breathing or patient motion.
+    /// Slices or phases do not fit each other: breathing, arrhythmia, mis-triggering.
     Motion,
-    /// Little beats at the centre: perhaps no short-axis cine.
+    /// Called short axis, but its plane or what beats in it is unlike one.
     WrongView,
 }
 
 impl QualityFlag {
+    /// All, in the order of the table.
+    pub const ALL: [Self; 6] = [
+        Self::HeartUncertain,
+        Self::HeartNearBorder,
+        Self::MissingPhases,
+        Self::LowContrast,
+        Self::Motion,
+        Self::WrongView,
+    ];
+
     /// As written in the table.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,8 +49,28 @@ impl QualityFlag {
     }
 }
 
+impl QualityFlag {
+    /// What a person should look for.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::HeartUncertain => "The heart was not found by its motion, or with low confidence: is it in the crop?",
+            Self::HeartNearBorder => {
+                "Part of the crop lies outside the image: was the heart cut off, or the field of view small?"
+            }
+            Self::MissingPhases => "Fewer phases than the scanner announced: is end-systole among them?",
+            Self::LowContrast => {
+                "Grey values around the heart differ little against the noise: can blood be told from muscle?"
+            }
+            Self::Motion => {
+                "A slice lies apart from its neighbours, or the last phase does not run into the first: breathing, arrhythmia, mis-triggering?"
+            }
+            Self::WrongView => "Called short axis, but the plane or what beats in it is unlike one: which view is it?",
+        }
+    }
+}
+
 /// One row of `quality.parquet`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct QualityRow {
     /// The stack.
     pub stack_id: String,
@@ -60,6 +90,16 @@ pub struct QualityRow {
     pub end_systole: i32,
     /// Share of the crop outside the image, 0 to 1.
     pub outside_share: f64,
+    /// How far the beating's centre in a middle slice lies from the middle of its neighbours', at most, mm.
+    pub slice_jump_mm: Option<f64>,
+    /// Change from the last phase to the first over the largest of the other changes between phases.
+    pub phase_jump: Option<f64>,
+    /// Range of grey values around the heart over the noise's standard deviation.
+    pub contrast_to_noise: Option<f64>,
+    /// Share of the bright cavity at end-diastole that is gone at end-systole.
+    pub cavity_change: Option<f64>,
+    /// Angle between the stack's normal and the usual long axis of the left ventricle, degrees.
+    pub axis_angle_deg: Option<f64>,
     /// What looks wrong.
     pub flags: Vec<QualityFlag>,
 }
@@ -79,5 +119,10 @@ pub fn quality_to_table(rows: &[QualityRow]) -> Table {
         .with("end_diastole", int(|row| row.end_diastole))
         .with("end_systole", int(|row| row.end_systole))
         .with("outside_share", float(|row| Some(row.outside_share)))
+        .with("slice_jump_mm", float(|row| row.slice_jump_mm))
+        .with("phase_jump", float(|row| row.phase_jump))
+        .with("contrast_to_noise", float(|row| row.contrast_to_noise))
+        .with("cavity_change", float(|row| row.cavity_change))
+        .with("axis_angle_deg", float(|row| row.axis_angle_deg))
         .with("flags", Column::Text(rows.iter().map(|row| Some(flags(row))).collect()))
 }

@@ -21,15 +21,20 @@ fn upper_quantile(tail: f64) -> f64 {
 
 /// Wilson's score interval of `correct` among `n` with `tail` outside on each side; `None` for `n` = 0.
 pub fn wilson(correct: u64, n: u64, tail: f64) -> Option<Interval> {
-    if n == 0 {
+    wilson_of_share(correct as f64 / n as f64, n as f64, tail)
+}
+
+/// Wilson's score interval of a share seen in `n` cases, which need be no whole number: an effective size.
+pub fn wilson_of_share(share: f64, n: f64, tail: f64) -> Option<Interval> {
+    if n <= 0.0 || !share.is_finite() {
         return None;
     }
-    let (z, total, p) = (upper_quantile(tail), n as f64, correct as f64 / n as f64);
-    let centre = (p + z * z / (2.0 * total)) / (1.0 + z * z / total);
-    let half = z / (1.0 + z * z / total) * (p * (1.0 - p) / total + z * z / (4.0 * total * total)).sqrt();
+    let (z, p) = (upper_quantile(tail), share);
+    let centre = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
+    let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
     // At 0 and n the limits are exactly 0 and 1, which rounding would miss.
-    let low = if correct == 0 { 0.0 } else { (centre - half).max(0.0) };
-    let high = if correct == n { 1.0 } else { (centre + half).min(1.0) };
+    let low = if p <= 0.0 { 0.0 } else { (centre - half).max(0.0) };
+    let high = if p >= 1.0 { 1.0 } else { (centre + half).min(1.0) };
     Some(Interval { low, high })
 }
 
@@ -135,6 +140,13 @@ mod tests {
         close(wilson(0, 12, 0.025), 0.0, 0.242_494_006_655_240_85, 1e-9);
         close(wilson(12, 12, 0.025), 0.757_505_993_344_759_2, 1.0, 1e-9);
         assert_eq!(wilson(0, 0, 0.025), None);
+    }
+
+    /// `tests/python/probe_reference.py`.
+    #[test]
+    fn an_effective_size_may_be_no_whole_number() {
+        close(wilson_of_share(0.75, 12.8, 0.025), 0.476_392_195_8, 0.908_189_472_8, 1e-9);
+        assert_eq!(wilson_of_share(0.5, 0.0, 0.025), None);
     }
 
     #[test]

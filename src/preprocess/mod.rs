@@ -6,11 +6,14 @@
 //! prepare   orient -> find the heart -> end-diastole, end-systole -> crop and resample -> grey values -> float16
 //! parts     stacks in parallel under a memory cap, a shard at a time, resumable
 //! rows      samples with splits, exclusions, quality
+//! sheets    a page of pictures per site                               sheets/
+//! report    how well the scanner still shows in the grey values       report.html, report.json
 //! ```
 //!
 //! [`prepare_stack`] is the one implementation behind training data and `predict`. Nothing here depends on the number of threads,
 //! the order of work or the memory cap: sums run in fixed order, transcendental functions are `libm`'s.
 
+pub mod checks;
 pub mod coarse;
 pub mod cohort;
 pub mod decide;
@@ -24,10 +27,12 @@ pub mod parts;
 pub mod phases;
 pub mod prepare;
 pub mod rejected;
+pub mod report;
 pub mod resample;
 pub mod rows;
 pub mod run;
 pub mod samples;
+pub mod sheets;
 pub mod source;
 
 pub use cohort::Cohort;

@@ -11,6 +11,7 @@ use super::error::PreprocessError;
 use super::memory::MemoryGate;
 use super::prepare::PreparedStack;
 use super::rejected::StackRejected;
+use super::report::features::GreyFeatures;
 use super::source::{self, CohortStack, ReadFrames};
 use super::{Cohort, prepare_stack};
 use crate::context::Context;
@@ -50,6 +51,8 @@ pub enum StackRecord {
         samples: Vec<SampleRecord>,
         /// What was found.
         quality: QualityRow,
+        /// Grey values before and after the intensity steps.
+        grey: GreyFeatures,
         /// Hashes of the source frames that were used.
         frame_hashes: Vec<String>,
     },
@@ -211,7 +214,7 @@ fn part(
                 };
                 let samples = prepared.samples.iter().map(record).collect();
                 prepared.samples.iter().for_each(|sample| pixels.extend_from_slice(&sample.image));
-                StackRecord::Prepared { samples, quality, frame_hashes: prepared.frame_hashes }
+                StackRecord::Prepared { samples, quality, grey: prepared.grey, frame_hashes: prepared.frame_hashes }
             }
             Err(rejected) => StackRecord::rejected(&rejected),
         });
@@ -242,6 +245,11 @@ fn quality(stack: &CohortStack, prepared: &PreparedStack) -> QualityRow {
         end_diastole: index(findings.phases.0),
         end_systole: index(findings.phases.1),
         outside_share: findings.outside_share,
+        slice_jump_mm: findings.checks.slice_jump_mm,
+        phase_jump: findings.checks.phase_jump,
+        contrast_to_noise: findings.checks.contrast_to_noise,
+        cavity_change: findings.checks.cavity_change,
+        axis_angle_deg: super::flags::axis_angle_deg(stack),
         flags: super::flags::flags(stack, findings),
     }
 }

@@ -6,12 +6,14 @@ use half::f16;
 use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
+use super::checks::{self, Checks};
 use super::coarse::{self, CoarseStack};
 use super::intensity::{self, IntensityFault};
 use super::localise::{self, Heart};
 use super::orient::{Orientation, cross, dot};
 use super::phases;
 use super::rejected::StackRejected;
+use super::report::features::{GreyFeatures, GreyValues};
 use super::resample::{GridAxis, Resampler};
 use super::samples::{self, PlannedSlice, SamplePlan};
 use crate::formats::plan::{CardiacPhases, Centre, Plan, PlanGeometry, SampleKind, Scope};
@@ -58,6 +60,8 @@ pub struct Findings {
     pub phases: (usize, usize),
     /// Share of the crop that lies outside the source image, 0 to 1.
     pub outside_share: f64,
+    /// Numbers for the quality flags.
+    pub checks: Checks,
 }
 
 /// A prepared stack.
@@ -67,6 +71,8 @@ pub struct PreparedStack {
     pub samples: Vec<PreparedSample>,
     /// What was found on the way.
     pub findings: Findings,
+    /// Grey values before and after the intensity steps, for the report.
+    pub grey: GreyFeatures,
     /// First 128 bits of the SHA-256 of each frame that was used, hex, sorted: equal frames are equal patients. Frames of one value
     /// are left out.
     pub frame_hashes: Vec<String>,
@@ -108,8 +114,24 @@ pub fn prepare_images(plan: &Plan, stack: StackImages) -> Result<PreparedStack, 
         (None, Some(coarse), Some(heart)) if wants_phases => phases::from_area_curve(coarse, heart),
         _ => (0, 0),
     };
+    let checks = match (&coarse, &heart) {
+        (Some(coarse), Some(heart)) => checks::of_cine(coarse, heart, found),
+        _ => Checks::default(),
+    };
     drop(coarse);
-    cut(plan, &turned, heart, found)
+    let checks = Checks { contrast_to_noise: contrast_to_noise(&turned, heart.as_ref(), found.0), ..checks };
+    cut(plan, &turned, heart, (found, checks))
+}
+
+/// Of the middle slice, around the heart or else the image's centre; `None` for colours.
+fn contrast_to_noise(turned: &Turned, heart: Option<&Heart>, phase: usize) -> Option<f64> {
+    let slice = turned.frames.len() / 2;
+    let [frame] = &turned.frames[slice].get(phase)?[..] else { return None };
+    let spacing = turned.spacing_mm.unwrap_or_else(|| coarse::nominal_spacing(turned.size));
+    let middle = (turned.size.0 as f64 * spacing.0 / 2.0, turned.size.1 as f64 * spacing.1 / 2.0);
+    let shift = turned.shifts_mm[slice];
+    let centre = heart.map_or(middle, |heart| (heart.centre_mm.0 - shift.0, heart.centre_mm.1 - shift.1));
+    checks::contrast_to_noise(frame.view(), spacing, centre)
 }
 
 /// Whether a sample kind uses every phase and so needs neither end-diastole nor end-systole.
@@ -328,7 +350,7 @@ fn cut(
     plan: &Plan,
     turned: &Turned,
     heart: Option<Heart>,
-    found: (usize, usize),
+    (found, checks): ((usize, usize), Checks),
 ) -> Result<PreparedStack, StackRejected> {
     let spacing = turned.spacing_mm.unwrap_or((1.0, 1.0));
     let middle = (turned.size.0 as f64 * spacing.0 / 2.0, turned.size.1 as f64 * spacing.1 / 2.0);
@@ -346,6 +368,9 @@ fn cut(
     let outside: usize = grids.values().map(|grid| grid.iter().filter(|value| value.is_nan()).count()).sum();
     let frame_hashes = hash_frames(turned, &slices, grids.keys());
     let is_colour = plan.frame_channels == 3;
+    let size = plan.geometry.size();
+    let shown = plans.iter().flat_map(|sample| &sample.frames).map(|frame| grids[frame].iter().copied());
+    let before = GreyValues::of(shown.flatten(), size);
     if plan.intensity.scope == Scope::Stack {
         let mut images: Vec<&mut [f32]> = grids.values_mut().map(Vec::as_mut_slice).collect();
         intensity::normalise(&mut images, &plan.intensity, is_colour).map_err(fault)?;
@@ -363,8 +388,10 @@ fn cut(
     };
     let mut samples = plans.iter().map(assemble).collect::<Result<Vec<_>, _>>()?;
     samples.sort_by(|a, b| (&a.slices, &a.phases).cmp(&(&b.slices, &b.phases)));
+    let after = GreyValues::of(samples.iter().flat_map(|sample| sample.image.iter().map(|value| value.to_f32())), size);
     Ok(PreparedStack {
         samples,
+        grey: GreyFeatures { before, after },
         findings: Findings {
             heart,
             centre_pixel: turned.spacing_mm.map(|mm| {
@@ -374,6 +401,7 @@ fn cut(
             orientation: turned.orientation,
             phases: found,
             outside_share: outside as f64 / pixels.max(1) as f64,
+            checks,
         },
         frame_hashes,
     })

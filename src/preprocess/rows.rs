@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Cohort;
 use super::error::PreprocessError;
 use super::parts::{PartRecord, StackRecord};
+use super::report::features::GreyFeatures;
 use super::source::CohortStack;
 use crate::dataset::splits::Place;
 use crate::formats::dataset::{ExclusionRow, SampleRow};
@@ -20,6 +21,8 @@ pub struct Rows {
     pub exclusions: Vec<ExclusionRow>,
     /// `quality.parquet`.
     pub quality: Vec<QualityRow>,
+    /// Grey values of the stacks of `quality`, in its order.
+    pub grey: Vec<GreyFeatures>,
 }
 
 /// 26 characters of base32: the first 128 bits of the SHA-256 of stack, slices and phases.
@@ -53,14 +56,15 @@ pub fn assemble(
     places: &BTreeMap<String, Place>,
 ) -> Rows {
     let mut rows = Rows::default();
+    let mut prepared: Vec<(QualityRow, GreyFeatures)> = Vec::new();
     let mut indices = selected.iter();
     for (shard, part) in parts.iter().enumerate() {
         let mut row = 0_i32;
         for (record, &index) in part.stacks.iter().zip(&mut indices) {
             let stack = &cohort.stacks[index];
             rows.exclusions.extend(exclusion(stack, record));
-            let StackRecord::Prepared { samples, quality, .. } = record else { continue };
-            rows.quality.push(quality.clone());
+            let StackRecord::Prepared { samples, quality, grey, .. } = record else { continue };
+            prepared.push((quality.clone(), grey.clone()));
             let place = places[&stack.subject_id];
             for sample in samples {
                 rows.samples.push(SampleRow {
@@ -92,7 +96,8 @@ pub fn assemble(
         (&a.subject_id, &a.stack_id, &a.slices, &a.phases).cmp(&(&b.subject_id, &b.stack_id, &b.slices, &b.phases))
     });
     rows.exclusions.sort_by(|a, b| (&a.subject_id, &a.stack_id).cmp(&(&b.subject_id, &b.stack_id)));
-    rows.quality.sort_by(|a, b| (&a.subject_id, &a.stack_id).cmp(&(&b.subject_id, &b.stack_id)));
+    prepared.sort_by(|(a, _), (b, _)| (&a.subject_id, &a.stack_id).cmp(&(&b.subject_id, &b.stack_id)));
+    (rows.quality, rows.grey) = prepared.into_iter().unzip();
     rows
 }
 

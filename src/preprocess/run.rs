@@ -9,13 +9,16 @@ use super::error::PreprocessError;
 use super::memory;
 use super::parts::{self, PartRecord, StackRecord, Work};
 use super::rejected::StackRejected;
+use super::report::numbers::{self, Report, ReportStack};
+use super::report::{self, REPORT_JSON};
 use super::rows::{self, Rows};
-use super::source::{self, ReadFrames};
+use super::sheets;
+use super::source::{self, CohortStack, ReadFrames};
 use crate::context::Context;
 use crate::dataset::splits::{self, Method, Place, SplitOptions, Subject};
 use crate::dataset::summary::{self, Parts};
-use crate::formats::dataset::{DATASET_JSON, DatasetJson, read_dataset_json, read_exclusions};
-use crate::formats::plan::Plan;
+use crate::formats::dataset::{DATASET_JSON, DatasetJson, read_dataset_json, read_exclusions, read_json};
+use crate::formats::plan::{IntensityPlan, Normalisation, Plan, Scope};
 use crate::formats::quality::{QUALITY_PARQUET, quality_to_table};
 use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
 use crate::settings::preprocess::{Colour, PreprocessSettings, SplitMethod, Stratum};
@@ -32,6 +35,8 @@ pub struct PreprocessSummary {
     pub dataset: DatasetJson,
     /// Stacks left out, by reason.
     pub excluded: BTreeMap<String, usize>,
+    /// `report.json`.
+    pub report: Report,
     /// Nothing had to be done.
     pub up_to_date: bool,
 }
@@ -69,7 +74,7 @@ pub fn preprocess_with(
     let settings_toml = toml::to_string(settings.wire())?;
     let plan_bytes = summary::plan_bytes(&plan, Path::new("plan.json"))?;
     let inputs = fingerprint([
-        b"preprocess/1".as_slice(),
+        b"preprocess/2".as_slice(),
         env!("CARGO_PKG_VERSION").as_bytes(),
         settings_toml.as_bytes(),
         &plan_bytes,
@@ -84,7 +89,7 @@ pub fn preprocess_with(
     let max_memory_bytes = settings.max_memory_bytes.unwrap_or_else(memory::default_cap_bytes);
     let work = Work { plan: &plan, cohort: &cohort, selected: &chosen.selected, read, max_memory_bytes };
     let done = parts::run(&work, &folder, context)?;
-    let json = finish(settings, &cohort, &chosen, (&plan, &done), &folder)?;
+    let json = finish(settings, &cohort, &chosen, (&plan, &done), (&folder, context))?;
     parts::forget(&folder)?;
     folder.complete(&provenance.end(), &json)?;
     summarise(out, json, false)
@@ -95,7 +100,8 @@ fn summarise(out: &Path, dataset: DatasetJson, up_to_date: bool) -> Result<Prepr
     for row in read_exclusions(out)? {
         *excluded.entry(row.reason).or_insert(0) += 1;
     }
-    Ok(PreprocessSummary { out: out.to_path_buf(), dataset, excluded, up_to_date })
+    let report = read_json(&out.join(REPORT_JSON))?;
+    Ok(PreprocessSummary { out: out.to_path_buf(), dataset, excluded, report, up_to_date })
 }
 
 /// What is decided before any pixel is read.
@@ -258,13 +264,13 @@ fn frame_channels(settings: &PreprocessSettings, cohort: &Cohort, selected: &[us
     if first == Some(3) { 3 } else { 1 }
 }
 
-/// Tables and the JSON, from what all parts gave.
+/// Tables, contact sheets, report and the JSON, from what all parts gave.
 fn finish(
     settings: &PreprocessSettings,
     cohort: &Cohort,
     chosen: &Chosen,
     (plan, done): (&Plan, &[PartRecord]),
-    folder: &OutDir,
+    (folder, context): (&OutDir, Context<'_>),
 ) -> Result<DatasetJson, PreprocessError> {
     rows::check_leakage(cohort, &chosen.selected, done, &chosen.places, settings.allow_shared_pixels)?;
     let rows = rows::assemble(cohort, &chosen.selected, &chosen.unselected, done, &chosen.places);
@@ -285,7 +291,41 @@ fn finish(
     let path = folder.path(QUALITY_PARQUET);
     quality.write_parquet(&path)?;
     quality.write_csv(&path.with_extension("csv"))?;
+    sheets::write(&sheets::Source { plan, cohort, rows: &rows }, folder, context)?;
+    report::write(&grey_report(cohort, &rows, &plan.intensity, context), folder)?;
     Ok(summary::dataset_json(&parts)?)
+}
+
+/// How much of the scanner shows in the grey values.
+fn grey_report(cohort: &Cohort, rows: &Rows, intensity: &IntensityPlan, context: Context<'_>) -> Report {
+    let by_id: BTreeMap<&str, &CohortStack> =
+        cohort.stacks.iter().map(|stack| (stack.stack_id.as_str(), stack)).collect();
+    let pairs = rows.quality.iter().zip(&rows.grey);
+    let stacks: Vec<ReportStack<'_>> = pairs
+        .filter_map(|(quality, grey)| Some(ReportStack { stack: by_id.get(quality.stack_id.as_str())?, quality, grey }))
+        .collect();
+    numbers::report(&stacks, rows.exclusions.len(), intensity_steps(intensity), context.pool)
+}
+
+/// The intensity steps in words.
+fn intensity_steps(plan: &IntensityPlan) -> String {
+    let mut steps = Vec::new();
+    if plan.bias_correction {
+        steps.push("smooth bias removed".to_owned());
+    }
+    if plan.standard_landmarks.is_some() {
+        steps.push("mapped to the standard histogram of the training subjects".to_owned());
+    }
+    if let Some([low, high]) = plan.clip_percentiles {
+        steps.push(format!("clipped to the percentiles {low} and {high}"));
+    }
+    let scope = if plan.scope == Scope::Stack { "stack" } else { "sample" };
+    match plan.normalisation {
+        Normalisation::ZScore => steps.push(format!("mean 0 and standard deviation 1 per {scope}")),
+        Normalisation::Unit => steps.push("scaled to 0 to 1".to_owned()),
+        Normalisation::None => {}
+    }
+    if steps.is_empty() { "none".to_owned() } else { steps.join(", ") }
 }
 
 /// Stacks that could not be prepared may have emptied a class or group.

@@ -19,6 +19,6 @@ mod window;
 pub use card::{Card, Pill, Shown};
 pub use choose::{Wanted, spread, wanted};
 pub use letters::{Edges, towards};
-pub use page::{ContactSheet, html};
+pub use page::{ContactSheet, html, stored_legend};
 pub use reduce::{Frame, Size, fit, reduce};
 pub use thumbnail::{SLICE_PIXELS, Sketch, THUMBNAIL_PIXELS, Thumbnail};

@@ -24,18 +24,20 @@ pub struct ContactSheet<'a> {
     pub cards: &'a [Card],
     /// What was left out or shown in part.
     pub notes: &'a [String],
+    /// How to read a picture.
+    pub legend: Markup,
     /// After the cards.
     pub sections: Vec<Section>,
 }
 
 /// The page as HTML text.
 pub fn html(sheet: ContactSheet<'_>) -> String {
-    let ContactSheet { kind, title, subtitle, lead, cards, notes, sections } = sheet;
+    let ContactSheet { kind, title, subtitle, lead, cards, notes, legend, sections } = sheet;
     let body = html! {
         (filters(cards))
         @for note in notes { p.note { (note) } }
         div.cards { @for card in cards { (card.render()) } }
-        (legend())
+        details.legend-box { summary { "How to read a picture" } (legend) }
     };
     let stacks = Section { id: "stacks", title: "Stacks", body };
     shell(Page {
@@ -56,10 +58,11 @@ pub fn html(sheet: ContactSheet<'_>) -> String {
 fn filters(cards: &[Card]) -> Markup {
     let values = |pick: fn(&Card) -> &str| -> BTreeSet<&str> { cards.iter().map(pick).collect() };
     let select = |name: &str, what: &str, values: BTreeSet<&str>| {
-        html! { label { (what) " " select name=(name) {
+        // A choice of one is none.
+        html! { @if values.len() > 1 { label { (what) " " select name=(name) {
             option value="" { "all" }
             @for value in &values { option value={ "=" (value) } { (value) } }
-        } } }
+        } } } }
     };
     html! {
         form #filters hidden {
@@ -72,16 +75,14 @@ fn filters(cards: &[Card]) -> Markup {
     }
 }
 
-fn legend() -> Markup {
+/// How to read pictures of stacks as they are stored.
+pub fn stored_legend() -> Markup {
     html! {
-        details.legend-box {
-            summary { "How to read a picture" }
-            p { "Each picture is the stack's middle slice as it is stored, with the true aspect of its pixels. Below it are the first, the middle and the
-                last slice at the first phase. Black and white are the 1st and the 98th percentile of what is shown of the stack (without its lowest value, the
-                padding); colours are as they are." }
-            p { "Letters say where an edge looks to in the patient: " b { "R" } " right, " b { "L" } " left, " b { "A" } " front (anterior), " b { "P" } " back (posterior), "
-                b { "H" } " head, " b { "F" } " feet; every direction within 70 degrees, the nearest first. They come from the geometry in the
-                file: where they contradict what you see, the geometry is wrong. A picture without letters has no geometry." }
-        }
+        p { "Each picture is the stack's middle slice as it is stored, with the true aspect of its pixels. Below it are the first, the middle and the
+            last slice at the first phase. Black and white are the 1st and the 98th percentile of what is shown of the stack (without its lowest value, the
+            padding); colours are as they are." }
+        p { "Letters say where an edge looks to in the patient: " b { "R" } " right, " b { "L" } " left, " b { "A" } " front (anterior), " b { "P" } " back (posterior), "
+            b { "H" } " head, " b { "F" } " feet; every direction within 70 degrees, the nearest first. They come from the geometry in the
+            file: where they contradict what you see, the geometry is wrong. A picture without letters has no geometry." }
     }
 }

@@ -19,7 +19,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ("phantom", &["settings", "formats", "geometry"]),
     ("ingest", &["settings", "formats", "geometry"]),
     ("dataset", &["settings", "formats"]),
-    ("preprocess", &["ingest", "dataset", "settings", "formats", "geometry"]),
+    ("preprocess", &["ingest", "dataset", "metrics", "sheet", "settings", "formats", "geometry", "page"]),
     ("audit", &["metrics", "settings", "formats", "page"]),
     ("sheet", &["geometry", "page"]),
     ("torch", &["settings", "formats"]),

@@ -120,3 +120,53 @@ fn any_thread_count_gives_the_same_bytes_and_python_opens_them() {
     }
     run_python("preprocess", "dataset_of_phantom.py", &[&path("phantom"), &path("cohort"), &path("dataset1")]);
 }
+
+/// Pages and numbers of a dataset, by name.
+fn pages(dataset: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut paths: Vec<_> =
+        std::fs::read_dir(dataset.join("sheets")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.extend(["report.html", "report.json"].map(|name| dataset.join(name)));
+    paths.sort();
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    paths.iter().map(|path| (name(path), std::fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn contact_sheets_and_report_hold_no_identifier_and_are_alike_at_any_thread_count() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
+    expect_exit(&mut groupdistil(&["phantom", "--preset", "tiny", "--out", &path("phantom")]), 0);
+    let (scans, labels) = (path("phantom/scans"), path("phantom/labels.csv"));
+    expect_exit(&mut groupdistil(&["ingest", &scans, "--labels", &labels, "--out", &path("cohort")]), 0);
+    let run = |out: &str, threads: &str, more: &[&str]| {
+        let (cohort, out) = (path("cohort"), path(out));
+        let words = [&["preprocess", &cohort, "--out", &out, "--threads", threads], more].concat();
+        String::from_utf8(expect_exit(&mut groupdistil(&words), 0).stdout).unwrap()
+    };
+    run("one", "1", &[]);
+    let printed = run("two", "2", &["--report"]);
+    let found = pages(&temporary.path().join("one"));
+    assert_eq!(found, pages(&temporary.path().join("two")));
+
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(names.contains(&"index.html") && names.iter().any(|name| name.starts_with("01-")), "{names:?}");
+    let table = std::fs::read_to_string(&labels).unwrap();
+    let header: Vec<&str> = table.lines().next().unwrap().split(',').collect();
+    let column = header.iter().position(|name| *name == "patient_id").unwrap();
+    let ids: Vec<&str> = table.lines().skip(1).map(|line| line.split(',').nth(column).unwrap()).collect();
+    assert!(ids.len() >= 20 && ids.iter().all(|id| id.len() > 3));
+    for (name, bytes) in &found {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(!text.contains(temporary.path().to_str().unwrap()), "{name} has a path");
+        assert!(ids.iter().all(|id| !text.contains(id)), "{name} has a patient id");
+        assert!(!text.contains("http"), "{name} may load nothing");
+    }
+
+    // An up-to-date dataset prints the same table.
+    let again = run("two", "1", &["--report"]);
+    let told = |text: &str| text.split("scanner told").nth(1).unwrap().split("written:").next().unwrap().to_owned();
+    assert!(again.contains("up to date") && told(&again).starts_with(told(&printed).trim_end()), "{printed}\n{again}");
+    let json: serde_json::Value = serde_json::from_str(&run("two", "1", &["--report", "--json"])).unwrap();
+    assert_eq!(json["report"]["schema"], "groupdistil.preprocess-report/1");
+    assert_eq!(json["report"]["stacks"], json["dataset"]["total"]["stacks"]);
+}

@@ -105,6 +105,7 @@ fn render(shown: &Shown<'_>, context: Context<'_>) -> Result<String, CliError> {
         lead: lead(inspection),
         cards: &cards,
         notes: &notes,
+        legend: sheet::stored_legend(),
         sections: sections(inspection),
     }))
 }
