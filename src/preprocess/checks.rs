@@ -13,6 +13,8 @@ const CAVITY_RADIUS_MM: f64 = 35.0;
 const CONTRAST_HALF_MM: f64 = 60.0;
 /// Changes under this many times the slice's median change are noise.
 const NOISE_FACTOR: f32 = 2.5;
+/// A slice in which less changes than this share of the median slice is beyond the heart.
+const LEAST_CHANGE_SHARE: f64 = 0.3;
 /// Fewer phases do not show whether the last runs into the first.
 const FEWEST_PHASES: usize = 8;
 /// The sum of squares of the Laplacian's coefficients is 36, and a normal distribution's median absolute deviation 0.6745 sigma.
@@ -72,21 +74,22 @@ fn change_map(frames: &[Array2<f32>]) -> Array2<f32> {
     variance.mapv_into(f32::sqrt)
 }
 
-/// Centre of what changes near the heart in a slice, in the common plane, mm.
-fn centre_of_change(stack: &CoarseStack, slice: usize, heart: &Heart) -> Option<(f64, f64)> {
+/// Centre of what changes near the heart in a slice, in the common plane, mm, with how much that is.
+fn centre_of_change(stack: &CoarseStack, slice: usize, heart: &Heart) -> Option<((f64, f64), f64)> {
     let map = change_map(&stack.frames[slice]);
     let mut sorted: Vec<f32> = map.iter().copied().collect();
     let middle = sorted.len() / 2;
     let floor = NOISE_FACTOR * *sorted.select_nth_unstable_by(middle, f32::total_cmp).1;
     let (mut down, mut right, mut total) = (0.0, 0.0, 0.0);
     for (row, column) in places(stack, slice, heart, HEART_RADIUS_MM) {
-        let weight = f64::from((map[(row, column)] - floor).max(0.0));
+        // Squared: the walls of the ventricles count, not the trembling around them.
+        let weight = f64::from((map[(row, column)] - floor).max(0.0)).powi(2);
         let place = stack.place_mm(slice, row, column);
         down += weight * place.0;
         right += weight * place.1;
         total += weight;
     }
-    (total > 0.0).then(|| (down / total, right / total))
+    (total > 0.0).then(|| ((down / total, right / total), total))
 }
 
 fn slice_jump_mm(stack: &CoarseStack, heart: &Heart) -> Option<f64> {
@@ -95,8 +98,12 @@ fn slice_jump_mm(stack: &CoarseStack, heart: &Heart) -> Option<f64> {
         return None;
     }
     let centres: Vec<_> = middle.map(|slice| centre_of_change(stack, slice, heart)).collect();
-    let jump = |three: &[Option<(f64, f64)>]| {
-        let (before, here, after) = (three[0]?, three[1]?, three[2]?);
+    let mut amounts: Vec<f64> = centres.iter().flatten().map(|centre| centre.1).collect();
+    amounts.sort_unstable_by(f64::total_cmp);
+    let least = LEAST_CHANGE_SHARE * amounts.get(amounts.len() / 2)?;
+    let sure = |centre: &Option<((f64, f64), f64)>| centre.filter(|centre| centre.1 >= least).map(|centre| centre.0);
+    let jump = |three: &[Option<((f64, f64), f64)>]| {
+        let (before, here, after) = (sure(&three[0])?, sure(&three[1])?, sure(&three[2])?);
         Some((here.0 - (before.0 + after.0) / 2.0).hypot(here.1 - (before.1 + after.1) / 2.0))
     };
     centres.windows(3).filter_map(jump).reduce(f64::max)

@@ -10,13 +10,13 @@ use crate::formats::quality::QualityFlag;
 /// Share of the crop outside the image from which the heart counts as near the border.
 const BORDER_SHARE: f64 = 0.1;
 /// A slice this far from where its neighbours say it should be has moved, mm.
-const SLICE_JUMP_MM: f64 = 8.0;
+const SLICE_JUMP_MM: f64 = 10.0;
 /// The last phase runs into the first; a change this many times the largest other one does not.
 const PHASE_JUMP: f64 = 1.5;
 /// Under this range over noise blood and muscle are hard to tell apart.
 const CONTRAST_TO_NOISE: f64 = 10.0;
 /// A cavity that changes less does not beat.
-const CAVITY_CHANGE: f64 = 0.05;
+const CAVITY_CHANGE: f64 = 0.03;
 /// Usual direction of the left ventricle's long axis, base to apex, LPS, as `ingest` uses it for views (docs/stacks.md).
 const LONG_AXIS: [f64; 3] = [0.66, -0.52, -0.54];
 /// A short-axis plane's normal lies within this angle of it.

@@ -95,7 +95,8 @@ impl Run<'_> {
 
 /// Every file but provenance and the lock, with its hash.
 fn contents(folder: &Path) -> BTreeMap<String, String> {
-    let files = fsx::list(folder).unwrap().into_iter().filter(|path| path.is_file());
+    let pages = fsx::list(&folder.join("sheets")).unwrap();
+    let files = fsx::list(folder).unwrap().into_iter().chain(pages).filter(|path| path.is_file());
     let read = |path: PathBuf| {
         (
             path.file_name().unwrap().to_str().unwrap().to_owned(),

@@ -14,7 +14,7 @@ const DASHES: [&str; 3] = ["", "6 3", "2 3"];
 /// More groups are not drawn: their lines could not be told apart.
 const MOST_LINES: usize = 21;
 /// Drawing area, px.
-const LEFT: f64 = 40.0;
+const LEFT: f64 = 44.0;
 const TOP: f64 = 10.0;
 const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 160.0;
@@ -37,7 +37,7 @@ pub(super) fn html(report: &Report) -> String {
             Section { id: "probe", title: "Which scanner was it?", body: probes(report) },
             Section { id: "flags", title: "Quality flags", body: flags(report) },
         ],
-        style: "",
+        style: ".tiles{margin-top:20px}",
         script: None,
         footer: html! { p { "groupdistil " (env!("CARGO_PKG_VERSION")) ". Made from report.json beside it. No medical device." } },
     })
@@ -136,13 +136,13 @@ fn chart(groups: &[GroupGrey], scale: &Scale, pick: fn(&GroupGrey) -> &Vec<f64>,
     };
     let tick = |part: u8| f64::from(part) / 4.0;
     html! {
-        svg.chart viewBox="0 0 350 206" role="img" aria-label={ "Histograms per group over " (x_title) } {
+        svg.chart viewBox="0 0 354 206" role="img" aria-label={ "Histograms per group over " (x_title) } {
             @for part in 0..=4u8 {
                 @let value = high * tick(part);
                 line x1=(LEFT) x2=(LEFT + WIDTH) y1=(format!("{:.1}", y(value))) y2=(format!("{:.1}", y(value))) stroke="#e3e9ed" {}
-                text x=(LEFT - 5.0) y=(format!("{:.1}", y(value) + 4.0)) text-anchor="end" { (format!("{:.1} %", 100.0 * value)) }
+                text x=(LEFT - 5.0) y=(format!("{:.1}", y(value) + 4.0)) text-anchor="end" { (percent(value)) }
                 @let at = LEFT + WIDTH * tick(part);
-                text x=(at) y=(TOP + HEIGHT + 15.0) text-anchor="middle" { (format!("{:.1}", scale.low + (scale.high - scale.low) * tick(part))) }
+                text x=(at) y=(TOP + HEIGHT + 15.0) text-anchor="middle" { (format!("{:.2}", scale.low + (scale.high - scale.low) * tick(part))) }
             }
             text x=(LEFT + WIDTH / 2.0) y=(TOP + HEIGHT + 31.0) text-anchor="middle" { (x_title) }
             @for (index, group) in groups.iter().enumerate() {
@@ -152,6 +152,12 @@ fn chart(groups: &[GroupGrey], scale: &Scale, pick: fn(&GroupGrey) -> &Vec<f64>,
             }
         }
     }
+}
+
+/// Whole percents without a decimal.
+fn percent(share: f64) -> String {
+    let digits = usize::from((100.0 * share).fract().abs() > 0.01);
+    format!("{:.digits$} %", 100.0 * share)
 }
 
 /// The next of 2, 4, 8 % and so on.
