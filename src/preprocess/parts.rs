@@ -50,7 +50,7 @@ pub enum StackRecord {
         /// Its samples.
         samples: Vec<SampleRecord>,
         /// What was found.
-        quality: QualityRow,
+        quality: Box<QualityRow>,
         /// Grey values before and after the intensity steps.
         grey: GreyFeatures,
         /// Hashes of the source frames that were used.
@@ -214,7 +214,12 @@ fn part(
                 };
                 let samples = prepared.samples.iter().map(record).collect();
                 prepared.samples.iter().for_each(|sample| pixels.extend_from_slice(&sample.image));
-                StackRecord::Prepared { samples, quality, grey: prepared.grey, frame_hashes: prepared.frame_hashes }
+                StackRecord::Prepared {
+                    samples,
+                    quality: Box::new(quality),
+                    grey: prepared.grey,
+                    frame_hashes: prepared.frame_hashes,
+                }
             }
             Err(rejected) => StackRecord::rejected(&rejected),
         });

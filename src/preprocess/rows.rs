@@ -64,7 +64,7 @@ pub fn assemble(
             let stack = &cohort.stacks[index];
             rows.exclusions.extend(exclusion(stack, record));
             let StackRecord::Prepared { samples, quality, grey, .. } = record else { continue };
-            prepared.push((quality.clone(), grey.clone()));
+            prepared.push(((**quality).clone(), grey.clone()));
             let place = places[&stack.subject_id];
             for sample in samples {
                 rows.samples.push(SampleRow {

@@ -30,7 +30,7 @@ const MOST_CARDS: usize = 300;
 /// Rows of the table of what was left out; exclusions.csv has all.
 const MOST_LEFT_OUT: usize = 300;
 /// Longer side of a picture.
-const PICTURE_PIXELS: usize = 208;
+const PICTURE_PIXELS: usize = 168;
 /// Frames of a moving picture.
 const MOST_FRAMES: usize = 40;
 /// Characters of a site's name in the name of its page.
