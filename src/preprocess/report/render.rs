@@ -136,7 +136,7 @@ fn chart(groups: &[GroupGrey], scale: &Scale, pick: fn(&GroupGrey) -> &Vec<f64>,
     };
     let tick = |part: u8| f64::from(part) / 4.0;
     html! {
-        svg.chart viewBox="0 0 354 206" role="img" aria-label={ "Histograms per group over " (x_title) } {
+        svg.chart viewBox="0 0 364 206" role="img" aria-label={ "Histograms per group over " (x_title) } {
             @for part in 0..=4u8 {
                 @let value = high * tick(part);
                 line x1=(LEFT) x2=(LEFT + WIDTH) y1=(format!("{:.1}", y(value))) y2=(format!("{:.1}", y(value))) stroke="#e3e9ed" {}
