@@ -102,7 +102,8 @@ fn centroid(stack: &CoarseStack, map: &Array2<f32>, centre: (f64, f64), radius: 
     let (mut down, mut right, mut total) = (0.0, 0.0, 0.0);
     for ((row, column), &value) in map.indexed_iter() {
         let place = ((row as f64 + 0.5) * stack.pixel_mm.0, (column as f64 + 0.5) * stack.pixel_mm.1);
-        let distance = (place.0 - centre.0).powi(2) + (place.1 - centre.1).powi(2);
+        let (from_down, from_right) = (place.0 - centre.0, place.1 - centre.1);
+        let distance = from_down * from_down + from_right * from_right;
         if distance <= radius * radius {
             let weight = f64::from(value);
             down += weight * place.0;

@@ -165,5 +165,35 @@ mod tests {
             let best = score(Orientation::standard(row, column));
             prop_assert!(Orientation::all().all(|candidate| score(candidate) <= best + 1e-8));
         }
+
+        #[test]
+        fn no_image_is_mirrored_against_the_patient((row, column) in frame(), mm in (0.5..3.0_f64, 0.5..3.0_f64)) {
+            // An L in the patient: its corner, the end of its long arm and of its short arm, each a grey value of its own.
+            let marker = [((1, 1), 1.0_f32), ((4, 1), 2.0), ((1, 3), 3.0)];
+            let mut image = Array2::<f32>::zeros((6, 7));
+            marker.iter().for_each(|&(place, value)| image[place] = value);
+            for scanner in Orientation::all() {
+                let (stored, (right, down)) = (scanner.turn(image.view()), scanner.turn_vectors(row, column));
+                let spacing = scanner.turn_spacing(mm);
+                let standard = Orientation::standard(right, down);
+                let turned = standard.turn(stored.view());
+                let (right, down) = standard.turn_vectors(right, down);
+                let spacing = standard.turn_spacing(spacing);
+                let pixel = |value: f32| turned.indexed_iter().find(|found| *found.1 == value).unwrap().0;
+                // From the corner to an arm's end in the patient, mm: by the turned image, and by the one it was drawn in.
+                let (corner, first) = (pixel(1.0), marker[0].0);
+                for (drawn, value) in &marker[1..] {
+                    let end = pixel(*value);
+                    let steps = |a: usize, b: usize, mm: f64| (a as f64 - b as f64) * mm;
+                    let (rows, columns) = (steps(end.0, corner.0, spacing.0), steps(end.1, corner.1, spacing.1));
+                    let wanted = (steps(drawn.0, first.0, mm.0), steps(drawn.1, first.1, mm.1));
+                    for axis in 0..3 {
+                        let found = rows * down[axis] + columns * right[axis];
+                        let wanted = wanted.0 * column[axis] + wanted.1 * row[axis];
+                        prop_assert!((found - wanted).abs() < 1e-9, "{:?}: {} {}", scanner, found, wanted);
+                    }
+                }
+            }
+        }
     }
 }

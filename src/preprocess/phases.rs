@@ -11,7 +11,7 @@ const WEIGHT_RADIUS_MM: f64 = 60.0;
 const BINS: usize = 128;
 
 /// Otsu's threshold (1979) of weighted values, with the means below and above; `None` when all values are equal.
-fn otsu(values: &[(f32, f64)]) -> Option<(f64, f64)> {
+pub(super) fn otsu(values: &[(f32, f64)]) -> Option<(f64, f64)> {
     let low = values.iter().map(|value| value.0).fold(f32::INFINITY, f32::min);
     let high = values.iter().map(|value| value.0).fold(f32::NEG_INFINITY, f32::max);
     if !(low.is_finite() && high.is_finite() && high > low) {
@@ -55,7 +55,8 @@ fn area_curve(stack: &CoarseStack, heart: &Heart, phases: usize) -> Vec<f64> {
         for row in 0..stack.size.0 {
             for column in 0..stack.size.1 {
                 let place = stack.place_mm(slice, row, column);
-                let squared = (place.0 - heart.centre_mm.0).powi(2) + (place.1 - heart.centre_mm.1).powi(2);
+                let (down, right) = (place.0 - heart.centre_mm.0, place.1 - heart.centre_mm.1);
+                let squared = down * down + right * right;
                 if squared <= WEIGHT_RADIUS_MM * WEIGHT_RADIUS_MM {
                     let weight = libm::exp(-0.5 * squared / (WEIGHT_SIGMA_MM * WEIGHT_SIGMA_MM));
                     places.push(((row, column), weight));
