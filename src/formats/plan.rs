@@ -213,12 +213,38 @@ pub struct IntensityPlan {
 
 /// A standard histogram (Nyul, Udupa, Zhang 2000): landmarks at `percentiles` are mapped to `values`, linearly between.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "LandmarksWire")]
 pub struct StandardLandmarks {
-    /// Percentiles, ascending.
+    /// Percentiles, 0 to 100, ascending; at least two.
     pub percentiles: Vec<f64>,
-    /// Standard values, ascending.
+    /// Standard values, ascending, one per percentile.
     pub values: Vec<f64>,
+}
+
+/// As JSON holds them, which may be anybody's.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LandmarksWire {
+    percentiles: Vec<f64>,
+    values: Vec<f64>,
+}
+
+impl TryFrom<LandmarksWire> for StandardLandmarks {
+    type Error = &'static str;
+
+    fn try_from(LandmarksWire { percentiles, values }: LandmarksWire) -> Result<Self, Self::Error> {
+        let ascending = |list: &[f64]| list.windows(2).all(|pair| pair[0] < pair[1]);
+        if percentiles.len() < 2 || percentiles.len() != values.len() {
+            return Err("landmarks need two percentiles at least, and a value for each");
+        }
+        if !percentiles.iter().all(|percentile| (0.0..=100.0).contains(percentile)) || !ascending(&percentiles) {
+            return Err("landmarks need ascending percentiles from 0 to 100");
+        }
+        if !values.iter().all(|value| value.is_finite()) || values.windows(2).any(|pair| pair[0] > pair[1]) {
+            return Err("landmarks need ascending values");
+        }
+        Ok(Self { percentiles, values })
+    }
 }
 
 impl Plan {
@@ -276,4 +302,25 @@ pub fn read_plan(path: &Path) -> Result<Plan, DatasetError> {
         found: plan.schema,
         expected: PLAN_SCHEMA.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn landmarks_that_fit_nothing_are_no_plan() {
+        let parse = |text: &str| serde_json::from_str::<StandardLandmarks>(text);
+        assert!(parse(r#"{"percentiles":[1,50,99],"values":[0,40.5,100]}"#).is_ok());
+        for wrong in [
+            r#"{"percentiles":[1],"values":[0]}"#,
+            r#"{"percentiles":[1,99],"values":[0]}"#,
+            r#"{"percentiles":[99,1],"values":[0,100]}"#,
+            r#"{"percentiles":[1,101],"values":[0,100]}"#,
+            r#"{"percentiles":[1,99],"values":[100,0]}"#,
+            r#"{"percentiles":[1,99],"values":[0,100],"more":1}"#,
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -95,6 +95,11 @@ pub enum PreprocessError {
     /// Settings that cannot be written as TOML.
     #[error("the settings cannot be written as TOML")]
     Toml(#[from] toml::ser::Error),
+    /// No stack to fit the standard histogram on.
+    #[error(
+        "standardise_histogram: no training stack can be prepared, so there is no standard histogram; run without it to see why in exclusions.csv"
+    )]
+    NoLandmarks,
     /// The user asked to stop.
     #[error("interrupted; everything finished so far is kept, run the same command to go on")]
     Interrupted,

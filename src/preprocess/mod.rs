@@ -3,7 +3,8 @@
 //! ```text
 //! decide    the plan: every value once, from settings and cohort          plan.json
 //! source    a stack's frames -> pixels
-//! prepare   orient -> find the heart -> end-diastole, end-systole -> crop and resample -> grey values -> float16
+//! landmarks where asked for: a first pass over training stacks fits the standard histogram
+//! prepare   orient -> bias -> find the heart -> end-diastole, end-systole -> crop and resample -> grey values -> float16
 //! parts     stacks in parallel under a memory cap, a shard at a time, resumable
 //! rows      samples with splits, exclusions, quality
 //! sheets    a page of pictures per site                               sheets/
@@ -13,6 +14,7 @@
 //! [`prepare_stack`] is the one implementation behind training data and `predict`. Nothing here depends on the number of threads,
 //! the order of work or the memory cap: sums run in fixed order, transcendental functions are `libm`'s.
 
+pub mod bias;
 pub mod checks;
 pub mod coarse;
 pub mod cohort;
@@ -20,6 +22,7 @@ pub mod decide;
 pub mod error;
 pub mod flags;
 pub mod intensity;
+pub mod landmarks;
 pub mod localise;
 pub mod memory;
 pub mod orient;
@@ -32,8 +35,10 @@ pub mod resample;
 pub mod rows;
 pub mod run;
 pub mod samples;
+pub mod sharpen;
 pub mod sheets;
 pub mod source;
+pub mod turn;
 
 pub use cohort::Cohort;
 pub use error::PreprocessError;
@@ -54,7 +59,18 @@ pub fn prepare_stack(
     frames: &[CohortFrame],
     read: &ReadFrames<'_>,
 ) -> Result<PreparedStack, StackRejected> {
+    prepare::prepare_images(plan, read_images(plan, stack, frames, read)?)
+}
+
+/// Reads one stack with what the plan takes from the cohort's columns.
+fn read_images(
+    plan: &Plan,
+    stack: &CohortStack,
+    frames: &[CohortFrame],
+    read: &ReadFrames<'_>,
+) -> Result<prepare::StackImages, StackRejected> {
+    let _decoded = tracing::trace_span!("decode").entered();
     let mut images = source::read_stack(stack, frames, read)?;
     images.known_phases = source::known_phases(&plan.cardiac_phases, stack);
-    prepare::prepare_images(plan, images)
+    Ok(images)
 }

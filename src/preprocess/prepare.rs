@@ -6,20 +6,19 @@ use half::f16;
 use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
+use super::bias;
 use super::checks::{self, Checks};
-use super::coarse::{self, CoarseStack};
+use super::coarse;
 use super::intensity::{self, IntensityFault};
 use super::localise::{self, Heart};
-use super::orient::{Orientation, cross, dot};
+use super::orient::Orientation;
 use super::phases;
 use super::rejected::StackRejected;
 use super::report::features::{GreyFeatures, GreyValues};
 use super::resample::{GridAxis, Resampler};
 use super::samples::{self, PlannedSlice, SamplePlan};
+use super::turn::{self, Turned};
 use crate::formats::plan::{CardiacPhases, Centre, Plan, PlanGeometry, SampleKind, Scope};
-
-/// Left, anterior, inferior: where the apex points, in LPS.
-const APEX: [f64; 3] = [1.0, -1.0, -1.0];
 
 /// A stack's pixels and geometry as read.
 #[derive(Debug, Clone)]
@@ -78,49 +77,79 @@ pub struct PreparedStack {
     pub frame_hashes: Vec<String>,
 }
 
-/// A stack in standard orientation with one size and the plan's channels.
-struct Turned {
-    frames: Vec<Vec<Vec<Array2<f32>>>>,
-    size: (usize, usize),
-    spacing_mm: Option<(f64, f64)>,
-    /// In-plane shift of each slice against the first, (down, right), mm.
-    shifts_mm: Vec<(f64, f64)>,
-    /// Place of each slice along the normal, mm; empty = unknown.
-    places_mm: Vec<f64>,
-    base_first: bool,
-    orientation: Orientation,
-}
-
 /// Prepares a stack.
 ///
 /// # Errors
 /// [`StackRejected`] with the first reason.
 pub fn prepare_images(plan: &Plan, stack: StackImages) -> Result<PreparedStack, StackRejected> {
+    let located = locate(plan, stack)?;
+    let cut = cut(plan, &located)?;
+    finish(plan, &located, cut)
+}
+
+/// The crops of a stack before any grey value is changed, one list of known pixels per scope of the plan: what standard landmarks are
+/// fitted on.
+///
+/// # Errors
+/// [`StackRejected`] with the first reason.
+pub fn crops(plan: &Plan, stack: StackImages) -> Result<Vec<Vec<f32>>, StackRejected> {
+    let cut = cut(plan, &locate(plan, stack)?)?;
+    let known = |grids: &mut dyn Iterator<Item = &Vec<f32>>| -> Vec<f32> {
+        grids.flatten().copied().filter(|value| !value.is_nan()).collect()
+    };
+    Ok(match plan.intensity.scope {
+        Scope::Stack => vec![known(&mut cut.grids.values())],
+        Scope::Sample => {
+            cut.plans.iter().map(|sample| known(&mut sample.frames.iter().map(|frame| &cut.grids[frame]))).collect()
+        }
+    })
+}
+
+/// A turned stack with what was found in it.
+struct Located {
+    turned: Turned,
+    /// What each slice's frames are multiplied by against coil bias; empty = nothing.
+    gains: Vec<Option<Array2<f32>>>,
+    heart: Option<Heart>,
+    /// (end-diastole, end-systole).
+    phases: (usize, usize),
+    checks: Checks,
+}
+
+fn locate(plan: &Plan, stack: StackImages) -> Result<Located, StackRejected> {
+    let oriented = tracing::trace_span!("orient").entered();
     check_frames(&stack)?;
     let known_phases = stack.known_phases;
-    let turned = turn(plan, stack);
+    let turned = turn::turn(plan, stack);
+    drop(oriented);
     let phase_count = turned.frames[0].len();
     let needed = samples::phases_needed(plan.sample);
     if phase_count < needed {
         return Err(StackRejected::TooFewPhases { found: phase_count, needed });
     }
+    let _localised = tracing::trace_span!("localise").entered();
     let given = given_phases(plan, known_phases, phase_count)?;
     let crops_on_heart = matches!(plan.geometry, PlanGeometry::Mm { centre: Centre::Heart, .. });
     let wants_phases = given.is_none() && !all_phases(plan.sample) && phase_count > 1;
-    let coarse = (crops_on_heart || wants_phases).then(|| reduce(&turned));
+    // Colour is 8-bit pictures, whose grey values are no physical signal.
+    let wants_gains = plan.intensity.bias_correction && plan.frame_channels == 1;
+    let mut coarse = (crops_on_heart || wants_phases || wants_gains).then(|| turn::reduce(&turned));
+    let gains =
+        coarse.as_mut().filter(|_| wants_gains).map_or_else(Vec::new, |coarse| bias::remove(coarse, turned.size));
+    let coarse = coarse.filter(|_| crops_on_heart || wants_phases);
     let heart = coarse.as_ref().map(localise::localise);
-    let found = match (given, &coarse, &heart) {
+    let phases = match (given, &coarse, &heart) {
         (Some(given), ..) => given,
         (None, Some(coarse), Some(heart)) if wants_phases => phases::from_area_curve(coarse, heart),
         _ => (0, 0),
     };
     let checks = match (&coarse, &heart) {
-        (Some(coarse), Some(heart)) => checks::of_cine(coarse, heart, found),
+        (Some(coarse), Some(heart)) => checks::of_cine(coarse, heart, phases),
         _ => Checks::default(),
     };
     drop(coarse);
-    let checks = Checks { contrast_to_noise: contrast_to_noise(&turned, heart.as_ref(), found.0), ..checks };
-    cut(plan, &turned, heart, (found, checks))
+    let checks = Checks { contrast_to_noise: contrast_to_noise(&turned, heart.as_ref(), phases.0), ..checks };
+    Ok(Located { turned, gains, heart, phases, checks })
 }
 
 /// Of the middle slice, around the heart or else the image's centre; `None` for colours.
@@ -183,88 +212,6 @@ fn given_phases(
     given.map(|(d, s)| Ok((inside("end-diastole", d)?, inside("end-systole", s)?))).transpose()
 }
 
-/// Luminance of ITU-R BT.601, which PNG and JPEG readers use for grey.
-fn luminance(channels: &[Array2<f32>]) -> Array2<f32> {
-    let mut grey = channels[0].mapv(|value| 0.299 * value);
-    grey.zip_mut_with(&channels[1], |sum, &value| *sum += 0.587 * value);
-    grey.zip_mut_with(&channels[2], |sum, &value| *sum += 0.114 * value);
-    grey
-}
-
-/// The plan's number of channels from what the source has; values that are no numbers become 0.
-fn to_channels(mut channels: Vec<Array2<f32>>, wanted: usize) -> Vec<Array2<f32>> {
-    for channel in &mut channels {
-        channel.mapv_inplace(|value| if value.is_finite() { value } else { 0.0 });
-    }
-    match (channels.len(), wanted) {
-        (3, 1) => vec![luminance(&channels)],
-        (1, 3) => vec![channels[0].clone(), channels[0].clone(), channels.swap_remove(0)],
-        _ => {
-            channels.truncate(wanted);
-            channels
-        }
-    }
-}
-
-fn turn(plan: &Plan, stack: StackImages) -> Turned {
-    let in_mm = matches!(plan.geometry, PlanGeometry::Mm { .. });
-    let orientation = match stack.axes {
-        Some((row, column)) if in_mm => Orientation::standard(row, column),
-        _ => Orientation::default(),
-    };
-    let turn_frame = |channels: Vec<Array2<f32>>| -> Vec<Array2<f32>> {
-        let channels = to_channels(channels, plan.frame_channels);
-        if orientation == Orientation::default() {
-            return channels;
-        }
-        channels.iter().map(|channel| orientation.turn(channel.view())).collect()
-    };
-    let turn_slice = |phases: Vec<Vec<Array2<f32>>>| phases.into_iter().map(turn_frame).collect::<Vec<_>>();
-    let frames: Vec<Vec<_>> = stack.frames.into_iter().map(turn_slice).collect();
-    let size = frames[0][0][0].dim();
-    let slices = frames.len();
-    let known = stack.axes.filter(|_| stack.positions_mm.len() == slices);
-    let (shifts_mm, places_mm) = match known {
-        Some((row, column)) => {
-            let (right, down) = orientation.turn_vectors(row, column);
-            let normal = cross(row, column);
-            let from_first =
-                |position: &[f64; 3]| std::array::from_fn(|axis| position[axis] - stack.positions_mm[0][axis]);
-            let offsets: Vec<[f64; 3]> = stack.positions_mm.iter().map(from_first).collect();
-            (
-                offsets.iter().map(|&offset| (dot(offset, down), dot(offset, right))).collect(),
-                offsets.iter().map(|&offset| dot(offset, normal)).collect(),
-            )
-        }
-        None => (vec![(0.0, 0.0); slices], Vec::new()),
-    };
-    Turned {
-        frames,
-        size,
-        spacing_mm: stack.spacing_mm.map(|spacing| orientation.turn_spacing(spacing)),
-        shifts_mm,
-        places_mm,
-        base_first: stack.axes.is_none_or(|(row, column)| dot(cross(row, column), APEX) >= 0.0),
-        orientation,
-    }
-}
-
-fn reduce(turned: &Turned) -> CoarseStack {
-    let spacing = turned.spacing_mm.unwrap_or_else(|| coarse::nominal_spacing(turned.size));
-    let blocks = coarse::block_sizes(spacing, turned.size);
-    let frame = |channels: &Vec<Array2<f32>>| match channels.len() {
-        3 => coarse::reduce(luminance(channels).view(), blocks),
-        _ => coarse::reduce(channels[0].view(), blocks),
-    };
-    CoarseStack {
-        frames: turned.frames.iter().map(|slice| slice.iter().map(frame).collect()).collect(),
-        size: (turned.size.0 / blocks.0, turned.size.1 / blocks.1),
-        blocks,
-        pixel_mm: (spacing.0 * blocks.0 as f64, spacing.1 * blocks.1 as f64),
-        shifts_mm: turned.shifts_mm.clone(),
-    }
-}
-
 /// The resampler of one slice.
 fn resampler(plan: &Plan, turned: &Turned, slice: usize, centre_mm: (f64, f64)) -> Result<Resampler, StackRejected> {
     match plan.geometry {
@@ -297,11 +244,13 @@ type Grids = BTreeMap<(usize, usize), Vec<f32>>;
 
 fn resample_frames(
     plan: &Plan,
-    turned: &Turned,
+    located: &Located,
     slices: &[PlannedSlice],
     plans: &[SamplePlan],
     centre_mm: (f64, f64),
 ) -> Result<Grids, StackRejected> {
+    let _resampled = tracing::trace_span!("resample").entered();
+    let Located { turned, gains, .. } = located;
     let (height, width) = plan.geometry.size();
     let mut resamplers = BTreeMap::new();
     let mut grids = Grids::new();
@@ -318,7 +267,10 @@ fn resample_frames(
                 }
             };
             for (channel, target) in turned.frames[source][phase].iter().zip(sum.chunks_exact_mut(height * width)) {
-                let grid = resampler.apply(channel.view());
+                let grid = match gains.get(source).and_then(Option::as_ref) {
+                    Some(gain) => resampler.apply((channel * gain).view()),
+                    None => resampler.apply(channel.view()),
+                };
                 target.iter_mut().zip(&grid).for_each(|(sum, &value)| *sum += weight * value);
             }
         }
@@ -346,27 +298,38 @@ fn distinct(indices: impl Iterator<Item = usize>) -> Vec<i32> {
     found
 }
 
-fn cut(
-    plan: &Plan,
-    turned: &Turned,
-    heart: Option<Heart>,
-    (found, checks): ((usize, usize), Checks),
-) -> Result<PreparedStack, StackRejected> {
+/// The crops of a stack on the target grid, with grey values as they are.
+struct Cut {
+    slices: Vec<PlannedSlice>,
+    plans: Vec<SamplePlan>,
+    grids: Grids,
+    centre_mm: (f64, f64),
+}
+
+fn cut(plan: &Plan, located: &Located) -> Result<Cut, StackRejected> {
+    let turned = &located.turned;
     let spacing = turned.spacing_mm.unwrap_or((1.0, 1.0));
     let middle = (turned.size.0 as f64 * spacing.0 / 2.0, turned.size.1 as f64 * spacing.1 / 2.0);
     let on_heart = matches!(plan.geometry, PlanGeometry::Mm { centre: Centre::Heart, .. });
-    let centre_mm = heart.filter(|_| on_heart).map_or(middle, |heart| heart.centre_mm);
+    let centre_mm = located.heart.filter(|_| on_heart).map_or(middle, |heart| heart.centre_mm);
     let slice_spacing_mm = match plan.geometry {
         PlanGeometry::Mm { slice_spacing_mm, .. } => slice_spacing_mm,
         PlanGeometry::None { .. } => None,
     };
     let slices = samples::planned_slices(turned.frames.len(), &turned.places_mm, slice_spacing_mm, turned.base_first);
     let chosen = samples::slices_in_range(slices.len(), plan.selection.slice_range);
-    let plans = samples::sample_plans(plan.sample, &chosen, slices.len(), turned.frames[0].len(), found);
-    let mut grids = resample_frames(plan, turned, &slices, &plans, centre_mm)?;
+    let plans = samples::sample_plans(plan.sample, &chosen, slices.len(), turned.frames[0].len(), located.phases);
+    let grids = resample_frames(plan, located, &slices, &plans, centre_mm)?;
+    Ok(Cut { slices, plans, grids, centre_mm })
+}
+
+fn finish(plan: &Plan, located: &Located, cut: Cut) -> Result<PreparedStack, StackRejected> {
+    let Cut { slices, plans, mut grids, centre_mm } = cut;
+    let turned = &located.turned;
+    let frame_hashes = hash_frames(turned, &slices, grids.keys());
+    let _normalised = tracing::trace_span!("intensity").entered();
     let pixels: usize = grids.values().map(Vec::len).sum();
     let outside: usize = grids.values().map(|grid| grid.iter().filter(|value| value.is_nan()).count()).sum();
-    let frame_hashes = hash_frames(turned, &slices, grids.keys());
     let is_colour = plan.frame_channels == 3;
     let size = plan.geometry.size();
     let shown = plans.iter().flat_map(|sample| &sample.frames).map(|frame| grids[frame].iter().copied());
@@ -393,15 +356,15 @@ fn cut(
         samples,
         grey: GreyFeatures { before, after },
         findings: Findings {
-            heart,
+            heart: located.heart,
             centre_pixel: turned.spacing_mm.map(|mm| {
                 let pixel = (centre_mm.0 / mm.0 - 0.5, centre_mm.1 / mm.1 - 0.5);
                 turned.orientation.turn_back(pixel, turned.size)
             }),
             orientation: turned.orientation,
-            phases: found,
+            phases: located.phases,
             outside_share: outside as f64 / pixels.max(1) as f64,
-            checks,
+            checks: located.checks,
         },
         frame_hashes,
     })
@@ -413,6 +376,7 @@ fn hash_frames<'a>(
     slices: &[PlannedSlice],
     used: impl Iterator<Item = &'a (usize, usize)>,
 ) -> Vec<String> {
+    let _hashed = tracing::trace_span!("hash").entered();
     let sources = used.flat_map(|&(planned, phase)| slices[planned].parts.iter().map(move |part| (part.0, phase)));
     let hash = |(slice, phase): (usize, usize)| {
         let channels = &turned.frames[slice][phase];
@@ -436,4 +400,4 @@ fn hash_frames<'a>(
 
 #[cfg(test)]
 #[path = "prepare_tests.rs"]
-mod tests;
+pub(super) mod tests;

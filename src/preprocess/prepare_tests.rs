@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::formats::plan::*;
+use crate::preprocess::orient::{cross, dot};
 
 /// The plan of these tests: a pair at 2 mm on 40 x 40 pixels.
 pub fn plan(sample: SampleKind) -> Plan {

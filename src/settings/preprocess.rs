@@ -274,6 +274,14 @@ impl PreprocessWire {
             self.folds,
             "3 to 100 (training, validation and test need one each)",
         )?;
+        // Each subject is tested in some fold, so landmarks of one plan would have seen test subjects.
+        let one_training = !(self.standardise_histogram && self.split == SplitMethod::KFold);
+        check(
+            one_training,
+            "standardise_histogram",
+            true,
+            "false with k-fold: landmarks may only see training subjects",
+        )?;
         if let Some(classes) = &self.classes {
             let distinct: BTreeSet<_> = classes.iter().collect();
             let right = classes.len() >= 2 && distinct.len() == classes.len();
@@ -413,6 +421,7 @@ mod tests {
         assert!(parse("end_diastole_phase = 0").unwrap_err().contains("both"));
         assert!(parse("crop = 3").unwrap_err().contains("unknown field `crop`"));
         assert!(parse("sample = \"slab\"\nslab_slices = 2").unwrap_err().contains("odd"));
+        assert!(parse("split = \"k-fold\"\nstandardise_histogram = true").unwrap_err().contains("training subjects"));
     }
 
     #[test]
