@@ -3,6 +3,8 @@
 //!
 //! Each round sharpens the histogram of the logarithms, fits the difference with a cubic B-spline lattice (Lee, Wolberg, Shin 1997)
 //! and adds it to the field; a level of lattices twice as fine follows when rounds change nothing any more. Sums run in pixel order.
+//!
+//! As with any N4, tissue is what Otsu's threshold finds: where that is little, or takes background in, a field may be made up.
 
 use ndarray::{Array2, ArrayView2};
 

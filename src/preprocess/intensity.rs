@@ -1,4 +1,4 @@
-//! Grey values made comparable: percentile clipping, z-score or scaling to [0, 1], per stack or per sample. NaN marks pixels outside
+//! Grey values made comparable: a standard histogram, percentile clipping, z-score or scaling to [0, 1], per stack or per sample. NaN marks pixels outside
 //! the source image: they count in no statistic and end as the darkest value.
 //!
 //! Sums run in pixel order in float64; percentiles are exact order statistics with linear interpolation (numpy's default).
@@ -167,6 +167,21 @@ mod tests {
         let mut image = [0.0, 51.0, 255.0];
         normalise(&mut [&mut image], &plan(Normalisation::Unit, Some([10.0, 90.0])), true).unwrap();
         assert_eq!(image, [0.0, 0.2, 1.0]);
+    }
+
+    #[test]
+    fn a_standard_histogram_maps_as_numpys_interp() {
+        // x = [0, 10, 20, 30, 100]; numpy.interp(x, numpy.percentile(x, [0, 50, 100]), [0, 50, 100])
+        let mut plan = plan(Normalisation::None, None);
+        let standard = StandardLandmarks { percentiles: vec![0.0, 50.0, 100.0], values: vec![0.0, 50.0, 100.0] };
+        plan.standard_landmarks = Some(standard);
+        let mut image = [100.0, 0.0, f32::NAN, 30.0, 10.0, 20.0];
+        normalise(&mut [&mut image], &plan, false).unwrap();
+        assert_eq!(image, [100.0, 0.0, 0.0, 56.25, 25.0, 50.0]);
+        assert_eq!(normalise(&mut [&mut [4.0; 5]], &plan, false), Err(IntensityFault::Constant));
+        // Beyond the landmarks the end slopes go on: 50/20 a grey value below, 50/80 above.
+        assert_eq!(map_to_standard(-2.0, &[0.0, 20.0, 100.0], &[0.0, 50.0, 100.0]), -5.0);
+        assert_eq!(map_to_standard(116.0, &[0.0, 20.0, 100.0], &[0.0, 50.0, 100.0]), 110.0);
     }
 
     #[test]

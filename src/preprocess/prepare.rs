@@ -385,9 +385,10 @@ fn hash_frames<'a>(
             return None;
         }
         let mut hasher = Sha256::new();
+        let mut bytes = vec![0; turned.size.1 * 4];
         for channel in channels {
             for row in channel.rows() {
-                let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
+                bytes.chunks_exact_mut(4).zip(row).for_each(|(four, value)| four.copy_from_slice(&value.to_le_bytes()));
                 hasher.update(&bytes);
             }
         }

@@ -141,7 +141,8 @@ proptest! {
                 let position = axis.start + axis.step * index as f64;
                 let inside = position > -0.5 + 1e-5 && position < source as f64 - 0.5 - 1e-5;
                 let outside = position < -0.5 - 1e-5 || position > source as f64 - 0.5 + 1e-5;
-                prop_assert!(!(inside && value.is_nan()) && !(outside && !value.is_nan()), "{} {}", position, value);
+                prop_assert!(!inside || value.is_finite(), "{} {}", position, value);
+                prop_assert!(!outside || value.is_nan(), "{} {}", position, value);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::{GrayImage, Luma};
 
-use crate::support::{expect_exit, groupdistil, run_python};
+use crate::support::{expect_exit, groupdistil, project, run_python};
 
 /// A subject of a cohort of pictures.
 struct Subject {
@@ -169,4 +169,10 @@ fn contact_sheets_and_report_hold_no_identifier_and_are_alike_at_any_thread_coun
     let json: serde_json::Value = serde_json::from_str(&run("two", "1", &["--report", "--json"])).unwrap();
     assert_eq!(json["report"]["schema"], "groupdistil.preprocess-report/1");
     assert_eq!(json["report"]["stacks"], json["dataset"]["total"]["stacks"]);
+}
+
+#[test]
+fn simpleitk_still_gives_the_numbers_that_resampling_is_held_against() {
+    let numbers = project().join("tests/python/resample_reference.json");
+    run_python("preprocess", "resample_reference.py", &["--check", numbers.to_str().unwrap()]);
 }
