@@ -13,6 +13,9 @@ pub fn run(arguments: &[&str]) -> Result<(), Failure> {
         return Err(format!("there is no benchmark `{name}`; there are: {}", names()?.join(", ")));
     }
     setup::setup(&setup::Wanted { cpu_only: false, tests: true })?;
+    if *name == "preprocess" {
+        setup::bring_peers()?;
+    }
     shell::cargo(&[&["bench", "--profile", "dev", "--bench", name, "--"], rest].concat())
 }
 

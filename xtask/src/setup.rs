@@ -116,6 +116,19 @@ fn bring_test_programs(folder: &Path, python: &Path) -> Result<(), Failure> {
     bring_debian_packages()
 }
 
+/// Installs the Python packages that benchmarks are measured against; [`setup`] has made the virtual environment.
+pub fn bring_peers() -> Result<(), Failure> {
+    let folder = shell::project().join(".setup");
+    let list = shell::project().join("benches/requirements.txt");
+    let wanted = fs::read_to_string(&list).map_err(|error| format!("cannot read {}: {error}", list.display()))?;
+    if stamp_holds(&folder, "benches", &wanted) {
+        return Ok(());
+    }
+    println!("bench: installing the Python packages of benches/requirements.txt into .setup/venv");
+    pip(&folder.join("venv/bin/python"), &["install", "--requirement", &list.display().to_string()])?;
+    write_stamp(&folder, "benches", &wanted)
+}
+
 /// Installs what is missing when root runs on Debian; otherwise the tests that need a package skip by name.
 fn bring_debian_packages() -> Result<(), Failure> {
     let missing: Vec<&str> = DEBIAN_PROGRAMS
