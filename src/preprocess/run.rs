@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cohort::{self, Cohort};
 use super::decide;
 use super::error::PreprocessError;
+use super::landmarks::FirstPass;
 use super::memory;
 use super::parts::{self, PartRecord, StackRecord, Work};
 use super::rejected::StackRejected;
@@ -87,6 +88,12 @@ pub fn preprocess_with(
     let provenance = Provenance::begin(context.pool.current_num_threads(), "cpu");
     folder.write("settings.toml", settings_toml.as_bytes())?;
     let max_memory_bytes = settings.max_memory_bytes.unwrap_or_else(memory::default_cap_bytes);
+    let plan = if settings.standardise_histogram {
+        let (selected, places) = (&chosen.selected, &chosen.places);
+        FirstPass { cohort: &cohort, selected, places, read, max_memory_bytes }.fit(plan, context)?
+    } else {
+        plan
+    };
     let work = Work { plan: &plan, cohort: &cohort, selected: &chosen.selected, read, max_memory_bytes };
     let done = parts::run(&work, &folder, context)?;
     let json = finish(settings, &cohort, &chosen, (&plan, &done), (&folder, context))?;

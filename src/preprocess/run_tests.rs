@@ -141,6 +141,20 @@ fn any_thread_count_and_memory_cap_give_the_same_bytes() {
 }
 
 #[test]
+fn a_standard_histogram_is_in_the_plan_and_the_same_for_any_thread_count() {
+    let (one, three) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let settings = settings(|wire| wire.standardise_histogram = true);
+    for (threads, folder) in [(1, &one), (3, &three)] {
+        Run { threads, ..Run::default() }.go(&settings, cohort(), &read, folder.path()).unwrap();
+    }
+    assert_eq!(contents(one.path()), contents(three.path()));
+    let plan = crate::formats::plan::read_plan(&one.path().join("plan.json")).unwrap();
+    let landmarks = plan.intensity.standard_landmarks.unwrap();
+    assert_eq!(landmarks.percentiles, crate::preprocess::landmarks::PERCENTILES);
+    assert_eq!((landmarks.values[0], landmarks.values[10]), (0.0, 100.0));
+}
+
+#[test]
 fn an_interrupted_run_goes_on_and_ends_with_the_same_bytes() {
     // 300 stacks of the same 24 patients' pictures make three parts; the interrupt comes in the second.
     let large = || {
