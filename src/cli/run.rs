@@ -55,7 +55,7 @@ pub struct RunArgs {
 /// Arguments of `groupdistil demo`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Makes a synthetic cohort of five scanners, ingests and preprocesses it, trains a teacher and three compact students (ERM, KD,
+Makes a synthetic cohort of four scanners, ingests and preprocesses it, trains a teacher and three compact students (ERM, KD,
 GroupDistil), exports the last one and audits all of them. Takes minutes on two cores; --quick is a small version for tests.
 
 Examples:

@@ -9,7 +9,7 @@ use crate::ingest::{ingest, json, ledger, phantom, table, text};
 use crate::support::{expect_exit, groupdistil, real_data};
 
 /// A NIfTI-1 file of 8 x 8 x `slices` x `phases` bytes with spacings 1.5 x 1.5 x 8 mm and 40 ms, as nifti1.h lays it out.
-fn volume(path: &Path, slices: i16, phases: i16) {
+pub fn volume(path: &Path, slices: i16, phases: i16) {
     let mut bytes = vec![0_u8; 352];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     put(0, &348_i32.to_le_bytes());
@@ -37,7 +37,7 @@ fn volume(path: &Path, slices: i16, phases: i16) {
     std::fs::write(path, encoder.finish().unwrap()).unwrap();
 }
 
-fn write(path: &Path, text: &str) {
+pub fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
 }

@@ -10,6 +10,7 @@ mod audit;
 mod audit_runs;
 mod audit_showcase;
 mod codecs;
+mod collections;
 mod deidentify;
 mod export;
 mod exports;
