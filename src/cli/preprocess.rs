@@ -22,6 +22,8 @@ Examples:
   groupdistil preprocess cohort --out dataset --max-memory 2GiB --threads 4
   groupdistil preprocess cohort --out cycle --set 'sample=\"cycle\"' --set cycle_phases=6
   groupdistil preprocess cohort --out folds --split k-fold --folds 5 --seed 1
+  groupdistil preprocess cohort --out sites --split leave-one-site-out
+  groupdistil preprocess cohort --out agreed --split-file splits.csv
   groupdistil preprocess cohort --out unseen --hold-out 'vendor=siemens;site=unknown'
   groupdistil preprocess cohort --out dataset --report    # also of a dataset that is there: how well the scanner can be told
   groupdistil preprocess birds --out birds64 --resize 64,64 --split source
@@ -45,9 +47,12 @@ pub struct PreprocessArgs {
     /// Size of images without pixel spacing.
     #[arg(long, value_name = "ROWS,COLUMNS", value_parser = rows_and_columns)]
     resize: Option<[u32; 2]>,
-    /// How subjects are divided: auto, random, source or k-fold.
+    /// How subjects are divided: auto, random, source, k-fold or leave-one-site-out.
     #[arg(long, value_name = "METHOD")]
     split: Option<String>,
+    /// Table of the split (train, val or test) of each subject: columns split and subject_id, or an attr_<name> of the cohort.
+    #[arg(long, value_name = "CSV", conflicts_with_all = ["split", "folds"])]
+    split_file: Option<PathBuf>,
     /// Parts of k-fold.
     #[arg(long, value_name = "K")]
     folds: Option<u32>,
@@ -58,7 +63,7 @@ pub struct PreprocessArgs {
     /// (report.html and report.json are always written).
     #[arg(long)]
     report: bool,
-    /// A group that is only tested on (leave-one-site-out); may be repeated.
+    /// A group that is only tested on; may be repeated.
     #[arg(long, value_name = "GROUP")]
     hold_out: Vec<String>,
     /// A group that is only trained on; may be repeated.
@@ -80,6 +85,7 @@ fn rows_and_columns(text: &str) -> Result<[u32; 2], String> {
 /// Defaults, then the file, then `--set`, then flags.
 fn settings(args: &PreprocessArgs) -> Result<PreprocessSettings, CliError> {
     let PreprocessArgs { max_memory, settings, resize, split, folds, seed, hold_out, training_only, .. } = args;
+    let split_file = args.split_file.clone();
     let list = |names: &[String]| (!names.is_empty()).then(|| toml::Value::from(names.to_vec()));
     let flags = [
         ("split", split.clone().map(toml::Value::from)),
@@ -90,7 +96,7 @@ fn settings(args: &PreprocessArgs) -> Result<PreprocessSettings, CliError> {
         ("training_only_groups", list(training_only)),
     ];
     let wire: PreprocessWire = layered(settings, flags)?;
-    Ok(PreprocessSettings::try_from(wire)?.with_max_memory_bytes(*max_memory))
+    Ok(PreprocessSettings::try_from(wire)?.with_split_file(split_file).with_max_memory_bytes(*max_memory))
 }
 
 /// Runs `groupdistil preprocess`.
@@ -140,7 +146,10 @@ fn table(summary: &PreprocessSummary, with_report: bool) -> String {
         let note = if group.held_out { "  held out" } else { "" };
         let _ = writeln!(text, "   ({}){note}", samples.join(", "));
     }
-    if let Some(folds) = dataset.folds {
+    if let Some(sites) = &dataset.site_folds {
+        let names: Vec<String> = sites.sites.iter().enumerate().map(|(fold, site)| format!("{fold} {site}")).collect();
+        let _ = writeln!(text, "\nfolds by the site that is tested: {}; the table shows fold 0", names.join(", "));
+    } else if let Some(folds) = dataset.folds {
         let _ = writeln!(text, "\n{folds} folds; the table shows fold 0");
     }
     if !summary.excluded.is_empty() {

@@ -52,7 +52,8 @@ pub struct TrainArgs {
     /// Fixes initial weights, batch order and augmentation.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Fold that is tested; the next one validates. For datasets made with --split k-fold.
+    /// Fold that is tested; the next one validates. For datasets made with --split k-fold or leave-one-site-out (where it is
+    /// the site's number, and part of the other sites validates).
     #[arg(long, value_name = "K")]
     fold: Option<usize>,
     /// Passes over the training split.

@@ -114,7 +114,8 @@ impl Dataset {
         self.groups.binary_search(&self.samples[index].group).expect("checked when the dataset was opened")
     }
 
-    /// The split of sample `index`; with `fold` = K: test = fold K, validation = fold (K + 1) mod k, training = the rest and null.
+    /// The split of sample `index`; with `fold` = K: test = fold K, validation = fold (K + 1) mod k (with sites as folds: the
+    /// validation subjects of the other sites), training = the rest and null.
     ///
     /// # Panics
     /// When `index` is no sample, or `fold` is given without k-fold in the dataset: a caller's bug.
@@ -122,7 +123,15 @@ impl Dataset {
         let sample = &self.samples[index];
         let Some(test) = fold else { return sample.split };
         let folds = self.json.folds.expect("the caller checks that the dataset has folds");
-        match sample.fold.and_then(|found| usize::try_from(found).ok()) {
+        let found = sample.fold.and_then(|found| usize::try_from(found).ok());
+        if let Some(sites) = &self.json.site_folds {
+            return match found {
+                Some(found) if found == test => Split::Test,
+                _ if sites.validation_subjects.binary_search(&sample.subject_id).is_ok() => Split::Val,
+                _ => Split::Train,
+            };
+        }
+        match found {
             Some(found) if found == test => Split::Test,
             Some(found) if found == (test + 1) % folds => Split::Val,
             _ => Split::Train,

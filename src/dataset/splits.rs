@@ -1,4 +1,5 @@
-//! Which subject is trained, selected and tested on: stratified and seeded, from a column of the cohort, or in k folds.
+//! Which subject is trained, selected and tested on: stratified and seeded, from a column of the cohort, in k folds, or in folds
+//! that are the sites.
 //!
 //! A subject is in one split only. Its order within a stratum is the hash of (seed, subject_id), so that a subject more or less
 //! moves few others, and the result does not depend on the order of the cohort.
@@ -18,6 +19,8 @@ pub struct Subject {
     pub group: String,
     /// Class (of the subject's first stack).
     pub label: String,
+    /// Site (of the subject's first stack).
+    pub site: Option<String>,
     /// Split named by the source.
     pub source_split: Option<String>,
     /// Only tested on.
@@ -41,6 +44,11 @@ pub enum Method {
         /// Number of parts, at least 3.
         folds: usize,
     },
+    /// Each site is a fold: it is tested on, and the others are trained and validated on.
+    LeaveOneSiteOut {
+        /// Share of each group at each site that validates while the site is not tested, over 0 and under 1.
+        validation: f64,
+    },
 }
 
 /// Options of [`assign`].
@@ -63,6 +71,24 @@ pub struct Place {
     pub split: Split,
     /// Fold; `None` without folds, or training only in every fold.
     pub fold: Option<i32>,
+    /// With sites as folds: validates in every fold but its own site's.
+    pub validates: bool,
+}
+
+impl Place {
+    /// The same in every run: no folds.
+    pub fn fixed(split: Split) -> Self {
+        Self { split, fold: None, validates: false }
+    }
+
+    /// The split as the fold of site `tested` sees it.
+    fn seen_by(self, tested: i32) -> Split {
+        match self.fold {
+            Some(fold) if fold == tested => Split::Test,
+            _ if self.validates => Split::Val,
+            _ => Split::Train,
+        }
+    }
 }
 
 /// Why the subjects cannot be divided.
@@ -119,8 +145,34 @@ pub enum SplitError {
         found: String,
     },
     /// Folds test everything; held-out groups are never trained on.
-    #[error("held_out_groups cannot be combined with split = \"k-fold\"")]
+    #[error("held_out_groups cannot be combined with split = \"k-fold\" or \"leave-one-site-out\"")]
     HeldOutWithFolds,
+    /// Without a site a subject is in no fold.
+    #[error(
+        "{missing} of {subjects} subjects have no site; name one for each in labels.csv, or their groups in training_only_groups"
+    )]
+    SiteMissing {
+        /// Subjects without.
+        missing: usize,
+        /// Subjects in all.
+        subjects: usize,
+    },
+    /// Nobody is left to train on.
+    #[error("split = \"leave-one-site-out\" needs two sites; all {subjects} subjects are of `{site}`")]
+    OneSite {
+        /// The site.
+        site: String,
+        /// Its subjects.
+        subjects: usize,
+    },
+    /// A class that some fold does not train on.
+    #[error("class `{label}` has no training subject while site `{site}` is tested; use split = \"k-fold\"")]
+    ClassAtOneSite {
+        /// The class.
+        label: String,
+        /// The site that is left out.
+        site: String,
+    },
 }
 
 impl Classify for SplitError {}
@@ -179,7 +231,7 @@ fn deal(subjects: &[&Subject], fractions: [f64; 3], places: &mut BTreeMap<String
         let open = (0..3).filter(|&split| given[split] < wanted[split]);
         let next = open.max_by(|&a, &b| due(a).total_cmp(&due(b)).then(b.cmp(&a))).expect("the quotas add up");
         given[next] += 1;
-        places.insert(subject.id.clone(), Place { split: Split::ALL[next], fold: None });
+        places.insert(subject.id.clone(), Place::fixed(Split::ALL[next]));
     }
 }
 
@@ -206,9 +258,51 @@ fn deal_folds(free: &[&Subject], folds: usize, options: &SplitOptions) -> BTreeM
             1 => Split::Val,
             _ => Split::Train,
         };
-        (subject.id.clone(), Place { split, fold: i32::try_from(fold).ok() })
+        (subject.id.clone(), Place { split, fold: i32::try_from(fold).ok(), validates: false })
     };
     dealing_order(free, options).into_iter().enumerate().map(place).collect()
+}
+
+/// The sites of subjects that are in a fold, sorted: the position is the fold.
+pub fn sites(subjects: &[Subject]) -> Vec<String> {
+    let free = subjects.iter().filter(|subject| !subject.held_out && !subject.training_only);
+    let found: BTreeSet<&String> = free.filter_map(|subject| subject.site.as_ref()).collect();
+    found.into_iter().cloned().collect()
+}
+
+/// Each site's subjects in its fold; of each group there (of the site, without strata of groups) a share validates for the others.
+fn deal_sites(
+    free: &[&Subject],
+    validation: f64,
+    options: &SplitOptions,
+) -> Result<BTreeMap<String, Place>, SplitError> {
+    let mut sites: BTreeMap<&str, BTreeMap<&str, Vec<&Subject>>> = BTreeMap::new();
+    for subject in dealing_order(free, options) {
+        let Some(site) = &subject.site else {
+            let missing = free.iter().filter(|subject| subject.site.is_none()).count();
+            return Err(SplitError::SiteMissing { missing, subjects: free.len() });
+        };
+        let group = if options.by_group { subject.group.as_str() } else { "" };
+        sites.entry(site).or_default().entry(group).or_default().push(subject);
+    }
+    if let (Some(site), 1) = (sites.keys().next(), sites.len()) {
+        return Err(SplitError::OneSite { site: (*site).to_owned(), subjects: free.len() });
+    }
+    let mut places = BTreeMap::new();
+    for (fold, groups) in (0..).zip(sites.values()) {
+        for members in groups.values() {
+            let count = members.len();
+            // Of two or more, one at least is trained on and one validates.
+            let wanted = ((validation * count as f64).round() as usize).clamp(1, count.max(2) - 1);
+            for (index, subject) in members.iter().enumerate() {
+                // Evenly over the list, whose neighbours are of one label.
+                let validates = count > 1 && (index + 1) * wanted / count > index * wanted / count;
+                let place = Place { split: Split::Test, fold: Some(fold), validates };
+                places.insert(subject.id.clone(), Place { split: place.seen_by(0), ..place });
+            }
+        }
+    }
+    Ok(places)
 }
 
 fn deal_source(free: &[&Subject]) -> Result<BTreeMap<String, Place>, SplitError> {
@@ -218,7 +312,7 @@ fn deal_source(free: &[&Subject]) -> Result<BTreeMap<String, Place>, SplitError>
     }
     let place = |subject: &&Subject| {
         let split = source_split(subject.source_split.as_deref().unwrap_or_default())?;
-        Ok((subject.id.clone(), Place { split, fold: None }))
+        Ok((subject.id.clone(), Place::fixed(split)))
     };
     free.iter().map(place).collect()
 }
@@ -246,6 +340,9 @@ pub fn check(subjects: &[Subject], places: &BTreeMap<String, Place>, method: Met
         let without = |missing: String| {
             Err(SplitError::GroupWithout { group: (*group).to_owned(), subjects: found.len(), missing })
         };
+        if let Method::LeaveOneSiteOut { .. } = method {
+            continue;
+        }
         if let Method::KFold { folds } = method {
             let present: BTreeSet<i32> = found.iter().filter_map(|place| place.fold).collect();
             let absent = (0..).take(folds).find(|fold| !present.contains(fold));
@@ -256,12 +353,50 @@ pub fn check(subjects: &[Subject], places: &BTreeMap<String, Place>, method: Met
             return without(format!("the {} split", split.as_str()));
         }
     }
+    if let Method::LeaveOneSiteOut { .. } = method {
+        return check_sites(subjects, places);
+    }
     match classes.iter().find(|(_, splits)| !splits.contains(&Split::Train)) {
         Some((label, splits)) => {
             Err(SplitError::ClassWithoutTraining { label: (*label).to_owned(), subjects: splits.len() })
         }
         None => Ok(()),
     }
+}
+
+/// While a site is tested, every class must be trained on, and every group that is trained on must be validated on.
+fn check_sites(subjects: &[Subject], places: &BTreeMap<String, Place>) -> Result<(), SplitError> {
+    let classes: BTreeSet<&str> = subjects.iter().map(|subject| subject.label.as_str()).collect();
+    let folds = places.values().filter_map(|place| place.fold).max().map_or(0, |last| last + 1);
+    for tested in 0..folds {
+        let seen = |subject: &Subject| places[&subject.id].seen_by(tested);
+        let site = subjects.iter().find(|subject| places[&subject.id].fold == Some(tested));
+        let Some(site) = site.and_then(|subject| subject.site.clone()) else {
+            return Err(SplitError::GroupWithout {
+                group: format!("site {tested}"),
+                subjects: 0,
+                missing: format!("fold {tested} of {folds}"),
+            });
+        };
+        let trained: BTreeSet<&str> =
+            subjects.iter().filter(|s| seen(s) == Split::Train).map(|subject| subject.label.as_str()).collect();
+        if let Some(label) = classes.difference(&trained).next() {
+            return Err(SplitError::ClassAtOneSite { label: (*label).to_owned(), site });
+        }
+        let mut groups: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
+        for subject in subjects.iter().filter(|subject| !subject.training_only) {
+            groups.entry(&subject.group).or_default().insert(seen(subject));
+        }
+        let unvalidated = |splits: &BTreeSet<Split>| splits.contains(&Split::Train) && !splits.contains(&Split::Val);
+        if let Some((group, _)) = groups.iter().find(|(_, splits)| unvalidated(splits)) {
+            return Err(SplitError::GroupWithout {
+                group: (*group).to_owned(),
+                subjects: subjects.iter().filter(|subject| subject.group == *group).count(),
+                missing: format!("the validation subjects while site `{site}` is tested"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The place of every subject.
@@ -275,146 +410,21 @@ pub fn assign(subjects: &[Subject], options: &SplitOptions) -> Result<BTreeMap<S
     let free: Vec<&Subject> = subjects.iter().filter(|subject| !subject.held_out && !subject.training_only).collect();
     let mut places = match options.method {
         Method::Random { fractions } => deal_random(&free, fractions, options),
-        Method::KFold { .. } if subjects.iter().any(|subject| subject.held_out) => {
+        Method::KFold { .. } | Method::LeaveOneSiteOut { .. } if subjects.iter().any(|subject| subject.held_out) => {
             return Err(SplitError::HeldOutWithFolds);
         }
         Method::KFold { folds } => deal_folds(&free, folds, options),
+        Method::LeaveOneSiteOut { validation } => deal_sites(&free, validation, options)?,
         Method::Source => deal_source(&free)?,
     };
     for subject in subjects.iter().filter(|subject| subject.held_out || subject.training_only) {
         let split = if subject.held_out { Split::Test } else { Split::Train };
-        places.insert(subject.id.clone(), Place { split, fold: None });
+        places.insert(subject.id.clone(), Place::fixed(split));
     }
     check(subjects, &places, options.method)?;
     Ok(places)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const RANDOM: SplitOptions = SplitOptions {
-        method: Method::Random { fractions: [0.6, 0.15, 0.25] },
-        by_group: true,
-        by_label: true,
-        seed: 7,
-    };
-
-    fn subject(index: usize, group: &str, label: &str) -> Subject {
-        Subject {
-            id: format!("s{index:04}"),
-            group: group.to_owned(),
-            label: label.to_owned(),
-            source_split: None,
-            held_out: false,
-            training_only: false,
-        }
-    }
-
-    fn cohort(count: usize) -> Vec<Subject> {
-        let group = |index: usize| if index.is_multiple_of(10) { "small" } else { "large" };
-        (0..count).map(|index| subject(index, group(index), ["A", "B", "C"][index / 7 % 3])).collect()
-    }
-
-    fn share(subjects: &[Subject], places: &BTreeMap<String, Place>, group: &str, label: &str, split: Split) -> f64 {
-        let of: Vec<_> = subjects.iter().filter(|s| s.group == group && s.label == label).collect();
-        of.iter().filter(|s| places[&s.id].split == split).count() as f64 / of.len() as f64
-    }
-
-    #[test]
-    fn shares_hold_in_every_group_and_label() {
-        let subjects = cohort(600);
-        let places = assign(&subjects, &RANDOM).unwrap();
-        for (group, tolerance) in [("large", 0.02), ("small", 0.1)] {
-            for label in ["A", "B", "C"] {
-                for (split, wanted) in Split::ALL.into_iter().zip([0.6, 0.15, 0.25]) {
-                    let found = share(&subjects, &places, group, label, split);
-                    assert!((found - wanted).abs() < tolerance, "{group} {label} {split:?}: {found}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn another_seed_gives_another_division_and_the_same_seed_the_same() {
-        let subjects = cohort(60);
-        let places = assign(&subjects, &RANDOM).unwrap();
-        let mut shuffled = subjects.clone();
-        shuffled.reverse();
-        assert_eq!(assign(&shuffled, &RANDOM).unwrap(), places);
-        assert_ne!(assign(&subjects, &SplitOptions { seed: 8, ..RANDOM }).unwrap(), places);
-    }
-
-    #[test]
-    fn a_group_of_two_is_refused_by_name_with_the_remedy() {
-        let mut subjects = cohort(30);
-        subjects.push(subject(900, "tiny", "A"));
-        subjects.push(subject(901, "tiny", "B"));
-        let message = assign(&subjects, &RANDOM).unwrap_err().to_string();
-        assert!(message.contains("`tiny` has 2 subjects") && message.contains("held_out_groups"), "{message}");
-        for subject in subjects.iter_mut().filter(|subject| subject.group == "tiny") {
-            subject.held_out = true;
-        }
-        let places = assign(&subjects, &RANDOM).unwrap();
-        assert_eq!(places["s0900"], Place { split: Split::Test, fold: None });
-    }
-
-    #[test]
-    fn one_class_is_refused() {
-        let subjects: Vec<_> = (0..9).map(|index| subject(index, "g", "NOR")).collect();
-        assert!(matches!(assign(&subjects, &RANDOM), Err(SplitError::OneClass { subjects: 9, .. })));
-    }
-
-    #[test]
-    fn folds_hold_each_label_and_training_only_subjects_have_none() {
-        let mut subjects = cohort(60);
-        subjects.push(Subject { training_only: true, ..subject(900, "unknown", "A") });
-        let options = SplitOptions { method: Method::KFold { folds: 5 }, ..RANDOM };
-        let places = assign(&subjects, &options).unwrap();
-        assert_eq!(places["s0900"], Place { split: Split::Train, fold: None });
-        for fold in 0..5 {
-            for label in ["A", "B", "C"] {
-                let in_fold = subjects.iter().filter(|s| s.label == label && places[&s.id].fold == Some(fold)).count();
-                let all = subjects.iter().filter(|s| s.label == label && !s.training_only).count();
-                assert!((in_fold as f64 - all as f64 / 5.0).abs() < 2.0, "{fold} {label}: {in_fold} of {all}");
-            }
-        }
-        subjects[0].held_out = true;
-        assert!(matches!(assign(&subjects, &options), Err(SplitError::HeldOutWithFolds)));
-    }
-
-    #[test]
-    fn the_sources_split_is_taken_or_missed_by_number() {
-        let mut subjects = cohort(60);
-        for (index, subject) in subjects.iter_mut().enumerate() {
-            subject.source_split = Some(["Training", "val", "TEST"][index % 3].to_owned());
-        }
-        let options = SplitOptions { method: Method::Source, ..RANDOM };
-        let places = assign(&subjects, &options).unwrap();
-        assert_eq!((places["s0000"].split, places["s0001"].split), (Split::Train, Split::Val));
-        subjects[5].source_split = Some("holdout".into());
-        assert!(matches!(assign(&subjects, &options), Err(SplitError::SourceName { .. })));
-        subjects[5].source_split = None;
-        assert!(matches!(assign(&subjects, &options), Err(SplitError::SourceMissing { missing: 1, subjects: 60 })));
-    }
-
-    proptest! {
-        #[test]
-        fn quotas_add_up_and_leave_no_split_empty(count in 3_usize..500, a in 0.05_f64..0.9, b in 0.05_f64..0.9) {
-            let fractions = [a, (1.0 - a) * b, (1.0 - a) * (1.0 - b)];
-            let found = quotas(count, fractions);
-            prop_assert_eq!(found.iter().sum::<usize>(), count);
-            prop_assert!(found.iter().all(|&quota| quota > 0));
-        }
-
-        #[test]
-        fn every_subject_has_one_place(count in 60_usize..200, seed in any::<u64>(), folds in any::<bool>()) {
-            let subjects = cohort(count);
-            let method = if folds { Method::KFold { folds: 3 } } else { RANDOM.method };
-            let places = assign(&subjects, &SplitOptions { method, seed, ..RANDOM }).unwrap();
-            prop_assert_eq!(places.len(), subjects.len());
-        }
-    }
-}
+#[path = "splits_tests.rs"]
+mod tests;

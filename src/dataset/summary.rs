@@ -7,7 +7,7 @@ use half::f16;
 use sha2::{Digest, Sha256};
 
 use crate::formats::dataset::{
-    self, Counts, DatasetError, DatasetJson, ExclusionRow, GroupInfo, ImageInfo, SampleRow, ShardInfo, Split,
+    self, Counts, DatasetError, DatasetJson, ExclusionRow, GroupInfo, ImageInfo, SampleRow, ShardInfo, SiteFolds, Split,
 };
 use crate::formats::images;
 use crate::formats::plan::{PLAN_JSON, Plan};
@@ -31,6 +31,8 @@ pub struct Parts<'a> {
     pub held_out_groups: &'a BTreeSet<String>,
     /// Number of folds.
     pub folds: Option<usize>,
+    /// Folds that are sites.
+    pub site_folds: Option<SiteFolds>,
     /// `content_hash` of the cohort.
     pub cohort_hash: &'a str,
 }
@@ -84,6 +86,9 @@ fn content_hash(parts: &Parts<'_>) -> String {
     for class in parts.classes {
         hasher.update(fingerprint([class.as_bytes()]).as_bytes());
     }
+    for subject in parts.site_folds.iter().flat_map(|sites| &sites.validation_subjects) {
+        hasher.update(fingerprint([b"validates".as_slice(), subject.as_bytes()]).as_bytes());
+    }
     data_encoding::HEXLOWER.encode(&hasher.finalize())
 }
 
@@ -123,6 +128,7 @@ pub fn dataset_json(parts: &Parts<'_>) -> Result<DatasetJson, DatasetError> {
             channel_names: parts.plan.channel_names(),
         },
         folds: parts.folds,
+        site_folds: parts.site_folds.clone(),
         splits: count_splits(parts.samples.iter()),
         total: count(parts.samples.iter()),
         excluded_stacks: parts.exclusions.len(),
@@ -191,6 +197,7 @@ pub fn write_in_memory(
         classes: &classes,
         held_out_groups: &BTreeSet::new(),
         folds,
+        site_folds: None,
         cohort_hash: "",
     };
     write_tables(folder, &parts)?;

@@ -351,6 +351,16 @@ pub struct ShardInfo {
     pub sha256: String,
 }
 
+/// Folds that are sites: fold i tests all of site i.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteFolds {
+    /// Names; the position is the fold.
+    pub sites: Vec<String>,
+    /// Subjects, sorted, that validate in every fold but their own site's; all others are trained on there.
+    pub validation_subjects: Vec<String>,
+}
+
 /// `dataset.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -373,6 +383,9 @@ pub struct DatasetJson {
     pub image: ImageInfo,
     /// Number of folds, `None` without k-fold.
     pub folds: Option<usize>,
+    /// With sites as folds: which, and who validates. Absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_folds: Option<SiteFolds>,
     /// Counts per split (as fold 0 sees it).
     pub splits: BTreeMap<Split, Counts>,
     /// Counts over everything.

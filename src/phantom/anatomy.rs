@@ -256,6 +256,12 @@ impl Beat<'_> {
         below >= 0.0 && (r < 1e-9 || r < self.left_ventricle(below, x / r, y / r).1)
     }
 
+    /// Whether a point lies in either ventricle: cavity or muscle.
+    pub fn in_ventricles(&self, x: f64, y: f64, z: f64) -> bool {
+        let below = self.base_z_mm - z;
+        below >= 0.0 && matches!(self.ventricles(x, y, below), Some(Tissue::Blood | Tissue::Myocardium))
+    }
+
     /// Inner and outer radius of the left ventricle in the direction (cosine, sine) at `below` mm under the valve plane.
     fn left_ventricle(&self, below: f64, cosine: f64, sine: f64) -> (f64, f64) {
         let heart = self.heart;

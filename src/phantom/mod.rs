@@ -44,7 +44,7 @@ pub const SCANS: &str = "scans";
 const FINAL: &str = "truth.json";
 const SCHEMA: &str = "groupdistil.phantom-truth/1";
 /// Raised when the same settings give other bytes, so that an old folder is not taken for up to date.
-const GENERATION: &str = "phantom generation 4";
+const GENERATION: &str = "phantom generation 5";
 
 /// Why a phantom cannot be written.
 #[derive(Debug, thiserror::Error)]

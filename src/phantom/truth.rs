@@ -130,6 +130,8 @@ pub struct PositionTruth {
     pub left_ventricle_px: [f64; 2],
     /// First and last row, first and last column of the end-diastolic left ventricle with its muscle; null where the plane misses it.
     pub left_ventricle_box_px: Option<[usize; 4]>,
+    /// The same of both ventricles.
+    pub ventricles_box_px: Option<[usize; 4]>,
     /// Cavity area of each phase (short-axis stacks only).
     pub cavity_areas_mm2: Vec<f64>,
 }
@@ -237,22 +239,23 @@ fn position(person: &Person, role: Role, plane: &Plane, height: f64, fractions: 
         let (cavity_mm, _) = person.heart.at(*fraction).radii_mm(height);
         std::f64::consts::PI * cavity_mm * cavity_mm
     };
+    let beat = person.heart.at(0.0);
     PositionTruth {
         position_mm: plane.origin_mm,
         left_ventricle_px: [row, column],
-        left_ventricle_box_px: left_ventricle_box(person, plane),
+        left_ventricle_box_px: box_of(person, plane, |x, y, z| beat.in_left_ventricle(x, y, z)),
+        ventricles_box_px: box_of(person, plane, |x, y, z| beat.in_ventricles(x, y, z)),
         cavity_areas_mm2: if role == Role::ShortAxis { fractions.iter().map(areas).collect() } else { Vec::new() },
     }
 }
 
-/// Rows and columns whose pixel centres lie in the end-diastolic left ventricle.
-fn left_ventricle_box(person: &Person, plane: &Plane) -> Option<[usize; 4]> {
-    let beat = person.heart.at(0.0);
+/// First and last row, first and last column of the pixels whose centres, in the heart's coordinates, are inside.
+fn box_of(person: &Person, plane: &Plane, inside: impl Fn(f64, f64, f64) -> bool) -> Option<[usize; 4]> {
     let mut found: Option<[usize; 4]> = None;
     for row in 0..plane.rows {
         for column in 0..plane.columns {
             let [x, y, z] = person.to_heart(plane.point(row as f64, column as f64));
-            if beat.in_left_ventricle(x, y, z) {
+            if inside(x, y, z) {
                 let [top, bottom, left, right] = found.unwrap_or([row, row, column, column]);
                 found = Some([top.min(row), bottom.max(row), left.min(column), right.max(column)]);
             }

@@ -65,6 +65,12 @@ impl CoarseStack {
         (shift.0 + (row as f64 + 0.5) * self.pixel_mm.0, shift.1 + (column as f64 + 0.5) * self.pixel_mm.1)
     }
 
+    /// [`Self::shifts_mm`] in whole pixels.
+    pub fn shift_pixels(&self, slice: usize) -> (isize, isize) {
+        let shift = self.shifts_mm[slice];
+        ((shift.0 / self.pixel_mm.0).round() as isize, (shift.1 / self.pixel_mm.1).round() as isize)
+    }
+
     /// Size of the field of view, (down, right), mm.
     pub fn extent_mm(&self) -> (f64, f64) {
         (self.size.0 as f64 * self.pixel_mm.0, self.size.1 as f64 * self.pixel_mm.1)

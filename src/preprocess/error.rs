@@ -64,6 +64,14 @@ pub enum PreprocessError {
         /// Groups that are there.
         known: String,
     },
+    /// A table of splits that cannot be used.
+    #[error("`{}`: {problem}", path.display())]
+    SplitFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the remedy.
+        problem: String,
+    },
     /// One stack alone is too large.
     #[error(
         "a stack needs {needed_mib} MiB, more than --max-memory leaves ({cap_mib} MiB); give at least {remedy_mib}MiB"
@@ -109,7 +117,9 @@ impl Classify for PreprocessError {
     fn kind(&self) -> FailureKind {
         match self {
             Self::OutDir(error) => error.kind(),
-            Self::UnusedClass { .. } | Self::UnknownGroup { .. } | Self::MemoryCap { .. } => FailureKind::Usage,
+            Self::UnusedClass { .. } | Self::UnknownGroup { .. } | Self::SplitFile { .. } | Self::MemoryCap { .. } => {
+                FailureKind::Usage
+            }
             Self::Interrupted => FailureKind::Interrupted,
             _ => FailureKind::Unusable,
         }

@@ -4,7 +4,8 @@
 //! decide    the plan: every value once, from settings and cohort          plan.json
 //! source    a stack's frames -> pixels
 //! landmarks where asked for: a first pass over training stacks fits the standard histogram
-//! prepare   orient -> bias -> find the heart -> end-diastole, end-systole -> crop and resample -> grey values -> float16
+//! prepare   orient -> bias -> find the heart (motion, circle, localise) -> end-diastole, end-systole -> crop and resample
+//!           -> grey values -> float16
 //! parts     stacks in parallel under a memory cap, a shard at a time, resumable
 //! rows      samples with splits, exclusions, quality
 //! sheets    a page of pictures per site                               sheets/
@@ -15,7 +16,9 @@
 //! the order of work or the memory cap: sums run in fixed order, transcendental functions are `libm`'s.
 
 pub mod bias;
+pub mod blur;
 pub mod checks;
+pub mod circle;
 pub mod coarse;
 pub mod cohort;
 pub mod decide;
@@ -25,6 +28,7 @@ pub mod intensity;
 pub mod landmarks;
 pub mod localise;
 pub mod memory;
+pub mod motion;
 pub mod orient;
 pub mod parts;
 pub mod phases;
@@ -38,6 +42,7 @@ pub mod samples;
 pub mod sharpen;
 pub mod sheets;
 pub mod source;
+pub mod split_file;
 pub mod turn;
 
 pub use cohort::Cohort;

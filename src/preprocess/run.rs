@@ -15,10 +15,11 @@ use super::report::{self, REPORT_JSON};
 use super::rows::{self, Rows};
 use super::sheets;
 use super::source::{self, CohortStack, ReadFrames};
+use super::split_file::SplitFile;
 use crate::context::Context;
 use crate::dataset::splits::{self, Method, Place, SplitOptions, Subject};
 use crate::dataset::summary::{self, Parts};
-use crate::formats::dataset::{DATASET_JSON, DatasetJson, read_dataset_json, read_exclusions, read_json};
+use crate::formats::dataset::{DATASET_JSON, DatasetJson, SiteFolds, read_dataset_json, read_exclusions, read_json};
 use crate::formats::plan::{IntensityPlan, Normalisation, Plan, Scope};
 use crate::formats::quality::{QUALITY_PARQUET, quality_to_table};
 use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
@@ -69,7 +70,8 @@ pub fn preprocess_with(
     (out, force): (&Path, bool),
     context: Context<'_>,
 ) -> Result<PreprocessSummary, PreprocessError> {
-    let chosen = choose(settings, &mut cohort)?;
+    let split_file = settings.split_file.as_deref().map(SplitFile::read).transpose()?;
+    let chosen = choose(settings, split_file.as_ref(), &mut cohort)?;
     let stacks: Vec<_> = chosen.selected.iter().map(|&index| &cohort.stacks[index]).collect();
     let plan = decide::decide(settings, &stacks, frame_channels(settings, &cohort, &chosen.selected, read));
     let settings_toml = toml::to_string(settings.wire())?;
@@ -80,6 +82,7 @@ pub fn preprocess_with(
         settings_toml.as_bytes(),
         &plan_bytes,
         cohort.content_hash.as_bytes(),
+        split_file.as_ref().map_or(b"".as_slice(), |file| &file.bytes),
     ]);
     let folder = match OutDir::open(out, DATASET_JSON, &inputs, force)? {
         Opened::UpToDate => return summarise(out, read_dataset_json(out)?, true),
@@ -123,7 +126,11 @@ struct Chosen {
     method: Method,
 }
 
-fn choose(settings: &PreprocessSettings, cohort: &mut Cohort) -> Result<Chosen, PreprocessError> {
+fn choose(
+    settings: &PreprocessSettings,
+    split_file: Option<&SplitFile>,
+    cohort: &mut Cohort,
+) -> Result<Chosen, PreprocessError> {
     let selection = decide::selection(settings);
     let (mut selected, mut unselected) = (Vec::new(), BTreeMap::new());
     for (index, stack) in cohort.stacks.iter().enumerate() {
@@ -146,8 +153,11 @@ fn choose(settings: &PreprocessSettings, cohort: &mut Cohort) -> Result<Chosen, 
     let classes = classes(settings, cohort, &selected)?;
     check_group_names(settings, cohort, &selected)?;
     merge_small_groups(settings, cohort, &selected);
-    let subjects = subjects(settings, cohort, &selected);
-    let method = method(settings, &subjects);
+    let mut subjects = subjects(settings, cohort, &selected);
+    if let Some(file) = split_file {
+        file.apply(cohort, &mut subjects)?;
+    }
+    let method = if split_file.is_some() { Method::Source } else { method(settings, &subjects) };
     let options = SplitOptions {
         method,
         by_group: settings.stratify.contains(&Stratum::Group),
@@ -204,7 +214,11 @@ fn check_group_names(
 /// Groups with fewer subjects than a split needs are renamed to the one of the settings.
 fn merge_small_groups(settings: &PreprocessSettings, cohort: &mut Cohort, selected: &[usize]) {
     let Some(target) = &settings.merge_small_groups_into else { return };
-    let needed = if settings.split == SplitMethod::KFold { settings.folds } else { 3 };
+    let needed = match settings.split {
+        SplitMethod::KFold => settings.folds,
+        SplitMethod::LeaveOneSiteOut => 2,
+        _ => 3,
+    };
     let mut members: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for &index in selected {
         let stack = &cohort.stacks[index];
@@ -232,6 +246,7 @@ fn subjects(settings: &PreprocessSettings, cohort: &Cohort, selected: &[usize]) 
             id: stack.subject_id.clone(),
             group: stack.group.clone(),
             label: stack.label.clone().unwrap_or_default(),
+            site: stack.site.clone(),
             source_split: stack.source_split.clone(),
             held_out: false,
             training_only: false,
@@ -253,6 +268,10 @@ fn method(settings: &PreprocessSettings, subjects: &[Subject]) -> Method {
         SplitMethod::Auto | SplitMethod::Random => random,
         SplitMethod::Source => Method::Source,
         SplitMethod::KFold => Method::KFold { folds: settings.folds },
+        SplitMethod::LeaveOneSiteOut => {
+            let [train, validation, _] = settings.fractions;
+            Method::LeaveOneSiteOut { validation: validation / (train + validation) }
+        }
     }
 }
 
@@ -283,6 +302,11 @@ fn finish(
     let rows = rows::assemble(cohort, &chosen.selected, &chosen.unselected, done, &chosen.places);
     check_survivors(chosen, &rows)?;
     let shards: Vec<_> = done.iter().map(|part| part.shard.clone()).collect();
+    let site_folds = site_folds(chosen);
+    let folds = match chosen.method {
+        Method::KFold { folds } => Some(folds),
+        _ => site_folds.as_ref().map(|sites| sites.sites.len()),
+    };
     let parts = Parts {
         plan,
         samples: &rows.samples,
@@ -290,7 +314,8 @@ fn finish(
         shards: &shards,
         classes: &chosen.classes,
         held_out_groups: &settings.held_out_groups,
-        folds: matches!(chosen.method, Method::KFold { .. }).then_some(settings.folds),
+        folds,
+        site_folds,
         cohort_hash: &cohort.content_hash,
     };
     summary::write_tables(folder.root(), &parts)?;
@@ -333,6 +358,18 @@ fn intensity_steps(plan: &IntensityPlan) -> String {
         Normalisation::None => {}
     }
     if steps.is_empty() { "none".to_owned() } else { steps.join(", ") }
+}
+
+/// Where the folds are sites: which, and who validates.
+fn site_folds(chosen: &Chosen) -> Option<SiteFolds> {
+    if !matches!(chosen.method, Method::LeaveOneSiteOut { .. }) {
+        return None;
+    }
+    let validating = chosen.places.iter().filter(|(_, place)| place.validates);
+    Some(SiteFolds {
+        sites: splits::sites(&chosen.subjects),
+        validation_subjects: validating.map(|(subject, _)| subject.clone()).collect(),
+    })
 }
 
 /// Stacks that could not be prepared may have emptied a class or group.

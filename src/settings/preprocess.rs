@@ -1,6 +1,7 @@
 //! Settings of `preprocess`: the wire form (TOML) and its checked form.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub enum SplitMethod {
     Source,
     /// `folds` parts, stratified and seeded.
     KFold,
+    /// A fold per site; of the others a share validates, as `fractions` has it, stratified and seeded.
+    LeaveOneSiteOut,
 }
 
 /// What keeps the same proportions in every split.
@@ -209,6 +212,8 @@ pub struct PreprocessSettings {
     pub held_out_groups: BTreeSet<String>,
     /// Groups that are only trained on.
     pub training_only_groups: BTreeSet<String>,
+    /// CSV with the split of each subject, instead of `split`. A path, so it is not written to any output; what it says is.
+    pub split_file: Option<PathBuf>,
     /// Cap on the pixels held at once, bytes; `None` = a quarter of the machine's memory. Never changes the result.
     pub max_memory_bytes: Option<u64>,
 }
@@ -345,6 +350,7 @@ impl TryFrom<PreprocessWire> for PreprocessSettings {
             clip_percentiles: wire.clip()?,
             held_out_groups: wire.held_out_groups.iter().cloned().collect(),
             training_only_groups: wire.training_only_groups.iter().cloned().collect(),
+            split_file: None,
             max_memory_bytes: None,
             wire,
         })
@@ -364,6 +370,13 @@ impl PreprocessSettings {
         settings.held_out_groups.extend(names);
         settings.wire.held_out_groups = settings.held_out_groups.iter().cloned().collect();
         settings
+    }
+
+    /// With the splits of a CSV file.
+    #[must_use]
+    pub fn with_split_file(mut self, file: Option<PathBuf>) -> Self {
+        self.split_file = file;
+        self
     }
 
     /// With a cap on the pixels held at once.
