@@ -20,8 +20,8 @@ use super::motion::motion_map;
 const REACH_MM: f64 = 50.0;
 /// Share of the field of view that is the sigma of the prior: hearts are imaged near the centre.
 const PRIOR_SHARE: f64 = 0.25;
-/// Motion within this distance of the left ventricle's centre belongs to the heart, mm: a wide right ventricle's free wall does.
-const HEART_REACH_MM: f64 = 75.0;
+/// Motion within this distance of the disc's rim belongs to the heart, mm: the wall and a wide right ventricle.
+const HEART_REACH_MM: f64 = 55.0;
 /// Share of that motion that may lie outside the box on each side: noise and vessels.
 const BOX_SHARE: f64 = 0.04;
 /// Left-ventricular wall around the disc, mm.
@@ -122,7 +122,7 @@ fn shift(disc: (f64, f64), profile: &[f64], pixel_mm: f64) -> f64 {
 fn centre_of_both(stack: &CoarseStack, motion: &Array2<f32>, disc: &Disc) -> (f64, f64) {
     let (mut rows, mut columns) = (vec![0.0; stack.size.0], vec![0.0; stack.size.1]);
     for (at, &value) in motion.indexed_iter() {
-        if distance(place_mm(stack, at), disc.centre_mm) <= HEART_REACH_MM {
+        if distance(place_mm(stack, at), disc.centre_mm) <= disc.radius_mm + HEART_REACH_MM {
             rows[at.0] += f64::from(value);
             columns[at.1] += f64::from(value);
         }

@@ -79,3 +79,6 @@ fn read_images(
     images.known_phases = source::known_phases(&plan.cardiac_phases, stack);
     Ok(images)
 }
+
+#[cfg(test)]
+mod golden_tests;

@@ -28,5 +28,6 @@ mod pixels;
 mod predict;
 mod preprocess;
 mod privacy;
+mod resume;
 mod support;
 mod train;

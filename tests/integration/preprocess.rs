@@ -86,6 +86,58 @@ fn a_group_without_validation_subjects_is_unusable_and_says_the_remedies() {
     }
 }
 
+fn dataset_json(folder: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(folder.join("dataset/dataset.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn sites_are_folds_that_say_their_names_and_who_validates() {
+    let temporary = tempfile::tempdir().unwrap();
+    cohort(temporary.path(), &BALANCED);
+    preprocess(temporary.path(), 0, &["--resize", "16,16", "--split", "leave-one-site-out"]);
+    let json = dataset_json(temporary.path());
+    assert_eq!((&json["folds"], &json["site_folds"]["sites"]), (&serde_json::json!(2), &serde_json::json!(["a", "b"])));
+    // By hand: a fifth of four subjects is one at each site.
+    assert_eq!(json["site_folds"]["validation_subjects"].as_array().unwrap().len(), 2);
+    let dataset = groupdistil::dataset::Dataset::open(&temporary.path().join("dataset")).unwrap();
+    for (fold, tested) in ["a", "b"].into_iter().enumerate() {
+        let mut counts = std::collections::BTreeMap::new();
+        for (index, sample) in dataset.samples().iter().enumerate() {
+            let split = dataset.split(index, Some(fold)).as_str();
+            assert_eq!(split == "test", sample.site.as_deref() == Some(tested));
+            *counts.entry(split).or_insert(0) += 1;
+        }
+        assert_eq!(counts, [("test", 4), ("train", 3), ("val", 1)].into());
+    }
+}
+
+#[test]
+fn a_table_of_splits_is_taken_or_refused_by_name() {
+    let temporary = tempfile::tempdir().unwrap();
+    cohort(temporary.path(), &BALANCED);
+    preprocess(temporary.path(), 0, &["--resize", "16,16"]);
+    let dataset = groupdistil::dataset::Dataset::open(&temporary.path().join("dataset")).unwrap();
+    let table = temporary.path().join("splits.csv");
+    // Validation and test change places.
+    let swapped =
+        |split: &str| ["train", "test", "val"][["train", "val", "test"].iter().position(|s| *s == split).unwrap()];
+    let rows: Vec<String> =
+        dataset.samples().iter().map(|row| format!("{},{}\n", row.subject_id, swapped(row.split.as_str()))).collect();
+    let flags = ["--resize", "16,16", "--force", "--split-file", table.to_str().unwrap()];
+    std::fs::write(&table, format!("subject_id,split\n{}", rows[1..].concat())).unwrap();
+    let message = preprocess(temporary.path(), 2, &flags);
+    assert!(message.contains("no split for 1 of 8 usable subjects") && message.contains("splits.csv"), "{message}");
+    std::fs::write(&table, format!("subject_id,split\n{}", rows.concat())).unwrap();
+    preprocess(temporary.path(), 0, &flags);
+    let changed = groupdistil::dataset::Dataset::open(&temporary.path().join("dataset")).unwrap();
+    for (before, after) in dataset.samples().iter().zip(changed.samples()) {
+        assert_eq!((&before.subject_id, swapped(before.split.as_str())), (&after.subject_id, after.split.as_str()));
+    }
+    // Another table is another dataset, not an up-to-date one.
+    std::fs::write(&table, format!("subject_id,split,note\n{}", rows.concat())).unwrap();
+    preprocess(temporary.path(), 2, &flags[..2].iter().chain(&flags[3..]).copied().collect::<Vec<_>>());
+}
+
 #[test]
 fn what_is_no_cohort_is_named() {
     let temporary = tempfile::tempdir().unwrap();
