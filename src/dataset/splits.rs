@@ -38,7 +38,10 @@ pub enum Method {
         fractions: [f64; 3],
     },
     /// As the source says.
-    Source,
+    Source {
+        /// Share of the training subjects that validates where the source names nobody for it (ACDC), over 0 and under 1.
+        validation: f64,
+    },
     /// In equal parts.
     KFold {
         /// Number of parts, at least 3.
@@ -202,7 +205,7 @@ fn dealing_order<'a>(subjects: &[&'a Subject], options: &SplitOptions) -> Vec<&'
     ordered
 }
 
-/// Whole numbers in proportion to `fractions` that add up to `count`; each at least 1 where there are enough.
+/// Whole numbers in proportion to `fractions` that add up to `count`; each wanted at all is at least 1 where there are enough.
 fn quotas(count: usize, fractions: [f64; 3]) -> [usize; 3] {
     let exact = fractions.map(|share| share * count as f64);
     let mut found = exact.map(|value| value.floor() as usize);
@@ -212,7 +215,7 @@ fn quotas(count: usize, fractions: [f64; 3]) -> [usize; 3] {
         found[next] += 1;
     }
     for index in 0..3 {
-        if found[index] == 0 && count >= 3 {
+        if found[index] == 0 && count >= 3 && fractions[index] > 0.0 {
             let donor = (0..3).max_by_key(|&other| found[other]).expect("three splits");
             found[donor] -= 1;
             found[index] += 1;
@@ -305,7 +308,11 @@ fn deal_sites(
     Ok(places)
 }
 
-fn deal_source(free: &[&Subject]) -> Result<BTreeMap<String, Place>, SplitError> {
+fn deal_source(
+    free: &[&Subject],
+    validation: f64,
+    options: &SplitOptions,
+) -> Result<BTreeMap<String, Place>, SplitError> {
     let missing = free.iter().filter(|subject| subject.source_split.is_none()).count();
     if missing > 0 {
         return Err(SplitError::SourceMissing { missing, subjects: free.len() });
@@ -314,7 +321,13 @@ fn deal_source(free: &[&Subject]) -> Result<BTreeMap<String, Place>, SplitError>
         let split = source_split(subject.source_split.as_deref().unwrap_or_default())?;
         Ok((subject.id.clone(), Place::fixed(split)))
     };
-    free.iter().map(place).collect()
+    let mut places = free.iter().map(place).collect::<Result<BTreeMap<_, _>, SplitError>>()?;
+    if !places.values().any(|place| place.split == Split::Val) {
+        let trained = |subject: &&&Subject| places[&subject.id].split == Split::Train;
+        let training: Vec<&Subject> = free.iter().filter(trained).copied().collect();
+        places.extend(deal_random(&training, [1.0 - validation, validation, 0.0], options));
+    }
+    Ok(places)
 }
 
 /// Every group that is neither held out nor training only must be in each split (or fold); every class must be trained on.
@@ -415,7 +428,7 @@ pub fn assign(subjects: &[Subject], options: &SplitOptions) -> Result<BTreeMap<S
         }
         Method::KFold { folds } => deal_folds(&free, folds, options),
         Method::LeaveOneSiteOut { validation } => deal_sites(&free, validation, options)?,
-        Method::Source => deal_source(&free)?,
+        Method::Source { validation } => deal_source(&free, validation, options)?,
     };
     for subject in subjects.iter().filter(|subject| subject.held_out || subject.training_only) {
         let split = if subject.held_out { Split::Test } else { Split::Train };

@@ -91,13 +91,33 @@ fn folds_hold_each_label_and_training_only_subjects_have_none() {
     assert!(matches!(assign(&subjects, &options), Err(SplitError::HeldOutWithFolds)));
 }
 
+/// By hand: of 90 and 10 subjects every second is tested; of the 45 and 5 others a fifth validates: 9 and 1.
+#[test]
+fn a_source_that_names_nobody_for_validation_gives_a_share_of_its_training() {
+    let mut subjects = cohort(100);
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for subject in &mut subjects {
+        let index = seen.entry(subject.group.clone()).or_default();
+        subject.source_split = Some(if *index % 2 == 0 { "test" } else { "train" }.to_owned());
+        *index += 1;
+    }
+    let options = SplitOptions { method: Method::Source { validation: 0.2 }, ..RANDOM };
+    let places = assign(&subjects, &options).unwrap();
+    for (group, validating, trained) in [("large", 9, 36), ("small", 1, 4)] {
+        let of = |split| subjects.iter().filter(|s| s.group == group && places[&s.id].split == split).count();
+        assert_eq!((of(Split::Val), of(Split::Train)), (validating, trained), "{group}");
+    }
+    let mut published = subjects.iter().filter(|subject| subject.source_split.as_deref() == Some("test"));
+    assert!(published.all(|subject| places[&subject.id].split == Split::Test));
+}
+
 #[test]
 fn the_sources_split_is_taken_or_missed_by_number() {
     let mut subjects = cohort(60);
     for (index, subject) in subjects.iter_mut().enumerate() {
         subject.source_split = Some(["Training", "val", "TEST"][index % 3].to_owned());
     }
-    let options = SplitOptions { method: Method::Source, ..RANDOM };
+    let options = SplitOptions { method: Method::Source { validation: 0.2 }, ..RANDOM };
     let places = assign(&subjects, &options).unwrap();
     assert_eq!((places["s0000"].split, places["s0001"].split), (Split::Train, Split::Val));
     subjects[5].source_split = Some("holdout".into());

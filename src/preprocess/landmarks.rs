@@ -136,8 +136,7 @@ mod tests {
             |subject: &str| CohortFrame { slice: 0, phase: 0, path: subject.into(), frame: 0, position_mm: None };
         let frames = places.iter().map(|(subject, _)| ((*subject).to_owned(), vec![frame(subject)])).collect();
         let cohort = Cohort::new(String::new(), places.iter().map(|(subject, _)| stack(subject)).collect(), frames);
-        let place = |split| Place { split, fold: None };
-        let places = places.iter().map(|&(subject, split)| (subject.to_owned(), place(split))).collect();
+        let places = places.iter().map(|&(subject, split)| (subject.to_owned(), Place::fixed(split))).collect();
         let selected: Vec<usize> = (0..cohort.stacks.len()).collect();
         let pass = FirstPass { cohort: &cohort, selected: &selected, places: &places, read, max_memory_bytes: 1 << 30 };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();

@@ -157,7 +157,7 @@ fn choose(
     if let Some(file) = split_file {
         file.apply(cohort, &mut subjects)?;
     }
-    let method = if split_file.is_some() { Method::Source } else { method(settings, &subjects) };
+    let method = if split_file.is_some() { by_source(settings) } else { method(settings, &subjects) };
     let options = SplitOptions {
         method,
         by_group: settings.stratify.contains(&Stratum::Group),
@@ -259,19 +259,26 @@ fn subjects(settings: &PreprocessSettings, cohort: &Cohort, selected: &[usize]) 
     found.into_values().collect()
 }
 
+/// The share of validation among what is not tested.
+fn validation_share(settings: &PreprocessSettings) -> f64 {
+    let [train, validation, _] = settings.fractions;
+    validation / (train + validation)
+}
+
+fn by_source(settings: &PreprocessSettings) -> Method {
+    Method::Source { validation: validation_share(settings) }
+}
+
 fn method(settings: &PreprocessSettings, subjects: &[Subject]) -> Method {
     let random = Method::Random { fractions: settings.fractions };
     let complete =
         subjects.iter().all(|subject| subject.source_split.is_some() || subject.held_out || subject.training_only);
     match settings.split {
-        SplitMethod::Auto if complete => Method::Source,
+        SplitMethod::Auto if complete => by_source(settings),
         SplitMethod::Auto | SplitMethod::Random => random,
-        SplitMethod::Source => Method::Source,
+        SplitMethod::Source => by_source(settings),
         SplitMethod::KFold => Method::KFold { folds: settings.folds },
-        SplitMethod::LeaveOneSiteOut => {
-            let [train, validation, _] = settings.fractions;
-            Method::LeaveOneSiteOut { validation: validation / (train + validation) }
-        }
+        SplitMethod::LeaveOneSiteOut => Method::LeaveOneSiteOut { validation: validation_share(settings) },
     }
 }
 

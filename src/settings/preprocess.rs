@@ -48,7 +48,7 @@ pub enum SplitMethod {
     Auto,
     /// By `fractions`, stratified and seeded.
     Random,
-    /// The cohort's `source_split`.
+    /// The cohort's `source_split`; where it names nobody for validation, the share of `fractions` of its training subjects.
     Source,
     /// `folds` parts, stratified and seeded.
     KFold,
@@ -280,12 +280,13 @@ impl PreprocessWire {
             "3 to 100 (training, validation and test need one each)",
         )?;
         // Each subject is tested in some fold, so landmarks of one plan would have seen test subjects.
-        let one_training = !(self.standardise_histogram && self.split == SplitMethod::KFold);
+        let has_folds = matches!(self.split, SplitMethod::KFold | SplitMethod::LeaveOneSiteOut);
+        let one_training = !(self.standardise_histogram && has_folds);
         check(
             one_training,
             "standardise_histogram",
             true,
-            "false with k-fold: landmarks may only see training subjects",
+            "false with folds: landmarks may only see training subjects",
         )?;
         if let Some(classes) = &self.classes {
             let distinct: BTreeSet<_> = classes.iter().collect();
