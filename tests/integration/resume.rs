@@ -15,7 +15,7 @@ use crate::support::{expect_exit, groupdistil};
 /// Every frame of a stack is a sample, so that a part is a few stacks: an interruption has many places to be.
 const MANY_PARTS: [&str; 6] =
     ["--set", "sample=\"single\"", "--set", "sample_phase=\"all\"", "--set", "pixel_spacing_mm=1.4"];
-/// Growth of the peak that tables and records of ten times the stacks may cost, MiB. What is measured is 5 to 10.
+/// Growth of the peak that tables and records of ten times the stacks may cost, MiB.
 const MARGIN_MIB: u64 = 24;
 
 /// A small phantom in `folder`.
