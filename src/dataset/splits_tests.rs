@@ -98,7 +98,7 @@ fn a_source_that_names_nobody_for_validation_gives_a_share_of_its_training() {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for subject in &mut subjects {
         let index = seen.entry(subject.group.clone()).or_default();
-        subject.source_split = Some(if *index % 2 == 0 { "test" } else { "train" }.to_owned());
+        subject.source_split = Some(if index.is_multiple_of(2) { "test" } else { "train" }.to_owned());
         *index += 1;
     }
     let options = SplitOptions { method: Method::Source { validation: 0.2 }, ..RANDOM };
