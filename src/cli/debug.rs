@@ -1,6 +1,6 @@
 //! `groupdistil debug`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -9,6 +9,7 @@ use super::failure::CliError;
 use crate::context::Context;
 use crate::failure::FailureKind;
 use crate::fsx;
+use crate::objective::logistic::{Fit, Problem, fit};
 use crate::objective::replay::{self, ReplayInput};
 
 /// No input of a replay is larger than this.
@@ -38,31 +39,91 @@ OUT.json: q_start, and under float64 (reference) and float32 (tensors, as in tra
 
 Example:
   groupdistil debug objective steps.json --out losses.json")]
-    Objective(ObjectiveArgs),
+    Objective(FileArgs),
+    /// Fit a last layer with an L1 penalty, as dfr-train and dfr-val do.
+    #[command(after_help = "\
+IN.json:
+  {\"features\": [[1.5, -2], [0, 1], [0.5, 3]], \"labels\": [0, 1, 1], \"classes\": 2, \"c\": 1.0}
+
+OUT.json: weights [classes][f] and intercepts [classes] (two classes: the first are 0), violation of the optimality conditions, sweeps.
+
+Example:
+  groupdistil debug refit features.json --out layer.json")]
+    Refit(FileArgs),
 }
 
 #[derive(Debug, Args)]
-struct ObjectiveArgs {
-    /// Settings and steps, as below.
+struct FileArgs {
+    /// As below.
     #[arg(value_name = "IN.json")]
     input: PathBuf,
-    /// Where losses, gradients and weights go.
+    /// Where the result goes.
     #[arg(long, value_name = "OUT.json")]
     out: PathBuf,
 }
 
 /// Runs `groupdistil debug`.
 pub fn debug(args: &DebugArgs, global: &Global, _context: Context<'_>) -> Result<(), CliError> {
-    let DebugCommand::Objective(args) = &args.command;
+    match &args.command {
+        DebugCommand::Objective(args) => objective(args, global),
+        DebugCommand::Refit(args) => refit(args, global),
+    }
+}
+
+fn unusable(path: &Path, problem: impl std::fmt::Display) -> CliError {
+    CliError::new(FailureKind::Unusable, format!("`{}`: {problem}; see --help", path.display()))
+}
+
+fn read<T: serde::de::DeserializeOwned>(args: &FileArgs) -> Result<T, CliError> {
     let bytes = fsx::read(&args.input, INPUT_CAP_BYTES)?;
-    let input: ReplayInput = serde_json::from_slice(&bytes).map_err(|error| {
-        CliError::new(FailureKind::Unusable, format!("`{}`: {error}; see --help", args.input.display()))
-    })?;
-    let output = replay::replay(&input)?;
-    let mut bytes = serde_json::to_vec(&output)
-        .map_err(|error| CliError::new(FailureKind::Unusable, format!("`{}`: {error}", args.out.display())))?;
+    serde_json::from_slice(&bytes).map_err(|error| unusable(&args.input, error))
+}
+
+fn write(args: &FileArgs, output: &impl serde::Serialize) -> Result<(), CliError> {
+    let mut bytes = serde_json::to_vec(output).map_err(|error| unusable(&args.out, error))?;
     bytes.push(b'\n');
-    fsx::write_atomic(&args.out, &bytes)?;
+    Ok(fsx::write_atomic(&args.out, &bytes)?)
+}
+
+/// What `debug refit` reads.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefitInput {
+    features: Vec<Vec<f64>>,
+    labels: Vec<usize>,
+    classes: usize,
+    c: f64,
+}
+
+fn refit(args: &FileArgs, global: &Global) -> Result<(), CliError> {
+    let RefitInput { features, labels, classes, c } = read(args)?;
+    let width = features.first().map_or(0, Vec::len);
+    let wrong = |problem: &str| Err(unusable(&args.input, problem));
+    if features.is_empty() || features.len() != labels.len() || features.iter().any(|row| row.len() != width) {
+        return wrong("features must be one row of equal length for each label");
+    }
+    if !(2..=1000).contains(&classes) || labels.iter().any(|&label| label >= classes) {
+        return wrong("classes must be 2 to 1000 and labels 0 to classes - 1");
+    }
+    if !(c.is_finite() && c > 0.0) || features.iter().flatten().any(|value| !value.is_finite()) {
+        return wrong("c must be > 0 and features finite");
+    }
+    let Fit { weights, intercepts, violation, sweeps } =
+        fit(&Problem { features: &features.concat(), labels: &labels, classes, c });
+    let rows: Vec<&[f64]> = weights.chunks_exact(width.max(1)).collect();
+    let output = serde_json::json!({"schema": "groupdistil.refit/1", "weights": rows, "intercepts": intercepts,
+        "violation": violation, "sweeps": sweeps});
+    write(args, &output)?;
+    if global.json {
+        return super::print_result(&format!("{}\n", serde_json::json!({"violation": violation, "sweeps": sweeps})));
+    }
+    super::print_result(&format!("{sweeps} sweeps; optimality violated by {violation:.1e}\n"))
+}
+
+fn objective(args: &FileArgs, global: &Global) -> Result<(), CliError> {
+    let input: ReplayInput = read(args)?;
+    let output = replay::replay(&input)?;
+    write(args, &output)?;
     let last = output.float64.last();
     if global.json {
         let result = serde_json::json!({"steps": output.float64.len(), "loss": last.map(|step| step.loss),

@@ -4,7 +4,7 @@
 //! Input: `{"objective": "group-distil", "scope": "distillation", "absent": "keep", "temperature": 4, "alpha": 0.9, "eta": 0.3,
 //! "adjustment": 0, "floor": 0, "train_counts": [418, 22], "steps": [{"logits": [[..], ..], "teacher_logits": [[..], ..],
 //! "labels": [0, ..], "groups": [1, ..]}]}`; only `objective`, `train_counts` and `steps` are required. `train_counts[g]` is the
-//! number of training samples of group g. Output: `q_start`, and under `float64` and `float32` per step `loss`, `ce`, `kd`,
+//! number of training samples of group g. A step may hold `more_teacher_logits` and, for `agre-kd`, `biased_logits`. Output: `q_start`, and under `float64` and `float32` per step `loss`, `ce`, `kd`,
 //! `gradient` (of the loss with respect to the logits, q held constant) and `q` after the step.
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,10 @@ pub struct StepInput {
     pub logits: Vec<Vec<f64>>,
     /// `[n][K]` of the teacher.
     pub teacher_logits: Option<Vec<Vec<f64>>>,
+    /// `[M - 1][n][K]` of further teachers.
+    pub more_teacher_logits: Option<Vec<Vec<Vec<f64>>>>,
+    /// `[n][K]` of the biased network of `agre-kd`.
+    pub biased_logits: Option<Vec<Vec<f64>>>,
     /// `[n]`, 0-based.
     pub labels: Vec<usize>,
     /// `[n]`, 0-based.
@@ -128,10 +132,18 @@ pub fn replay(input: &ReplayInput) -> Result<ReplayOutput, ReplayError> {
     for (step, given) in input.steps.iter().enumerate() {
         let wrong = |source| ReplayError::Step { step, source };
         let logits = flat("logits", &given.logits, classes).map_err(wrong)?;
-        let teacher = given.teacher_logits.as_ref().map(|rows| flat("teacher logits", rows, classes));
-        let teacher = teacher.transpose().map_err(wrong)?;
-        let batch =
-            Batch { logits: &logits, teacher: teacher.as_deref(), labels: &given.labels, groups: &given.groups };
+        let taught = |rows: &Vec<Vec<f64>>| flat("teacher logits", rows, classes);
+        let teachers = given.teacher_logits.iter().chain(given.more_teacher_logits.iter().flatten()).map(taught);
+        let teachers = teachers.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let teachers: Vec<&[f64]> = teachers.iter().map(Vec::as_slice).collect();
+        let biased = given.biased_logits.as_ref().map(taught).transpose().map_err(wrong)?;
+        let batch = Batch {
+            logits: &logits,
+            teachers: &teachers,
+            biased: biased.as_deref(),
+            labels: &given.labels,
+            groups: &given.groups,
+        };
         // The reference checks every shape and index, so the tensors below fit.
         let done = reference.step(&batch).map_err(wrong)?;
         float64.push(StepOutput {
@@ -170,7 +182,14 @@ fn tensor_step(
         Vec::<f64>::try_from(tensor.f_to_kind(Kind::Double)?.f_reshape([-1])?)
     };
     let logits = matrix(batch.logits)?.set_requires_grad(true);
-    let teacher = batch.teacher.map(matrix).transpose()?;
+    let all =
+        batch.teachers.iter().copied().chain(batch.biased.filter(|_| objective.settings().objective.needs_biased()));
+    let all = all.map(matrix).collect::<Result<Vec<_>, _>>()?;
+    let teacher = match all.as_slice() {
+        [] => None,
+        [one] => Some(one.shallow_clone()),
+        several => Some(Tensor::f_stack(several, 1)?),
+    };
     let (labels, groups) = (indices(batch.labels)?, indices(batch.groups)?);
     let step = objective.step(&TensorBatch {
         logits: &logits,

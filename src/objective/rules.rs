@@ -3,6 +3,8 @@
 //! Conventions: `logits` are `[n, K]` row by row; `groups[i]` is an index into q (groups with a training sample, in byte order);
 //! losses are in nats. `kd_i = T^2 KL(softmax(t_i/T) || softmax(z_i/T))`, summed over classes (Hinton et al. 2015).
 
+use super::agre_kd;
+use super::registry::{Mix, Rule, rule};
 use crate::failure::Classify;
 pub use crate::settings::objective::{AbsentRule, ObjectiveKind, ObjectiveSettings, OutOfRange, Scope};
 
@@ -45,6 +47,12 @@ pub enum ObjectiveError {
     /// No teacher logits for an objective that learns from a teacher.
     #[error("objective {objective} needs teacher logits")]
     NoTeacher {
+        /// The objective.
+        objective: &'static str,
+    },
+    /// No logits of a biased network for an objective that weights its teachers by one.
+    #[error("objective {objective} needs logits of a biased network")]
+    NoBiased {
         /// The objective.
         objective: &'static str,
     },
@@ -168,8 +176,10 @@ impl GroupWeights {
 pub struct Batch<'a> {
     /// `[n, K]` of the student.
     pub logits: &'a [f64],
-    /// `[n, K]` of the teacher, for `kd` and `group-distil`.
-    pub teacher: Option<&'a [f64]>,
+    /// `[n, K]` of each teacher, for objectives that learn from them.
+    pub teachers: &'a [&'a [f64]],
+    /// `[n, K]` of the biased network of `agre-kd`.
+    pub biased: Option<&'a [f64]>,
     /// `[n]`.
     pub labels: &'a [usize],
     /// `[n]`, indices into q.
@@ -233,10 +243,15 @@ impl Reference {
         if n == 0 {
             return Err(ObjectiveError::Shape { name: "labels", found: 0, expected: 1 });
         }
-        if let Some(teacher) = batch.teacher {
+        let objective = self.settings.objective;
+        for teacher in batch.teachers.iter().chain(&batch.biased) {
             shape("teacher logits", teacher.len(), n * self.classes)?;
-        } else if self.settings.objective.needs_teacher() {
-            return Err(ObjectiveError::NoTeacher { objective: self.settings.objective.as_str() });
+        }
+        if objective.needs_teacher() && batch.teachers.is_empty() {
+            return Err(ObjectiveError::NoTeacher { objective: objective.as_str() });
+        }
+        if objective.needs_biased() && batch.biased.is_none() {
+            return Err(ObjectiveError::NoBiased { objective: objective.as_str() });
         }
         let index = |name, values: &[usize], limit: usize| match values.iter().position(|&value| value >= limit) {
             Some(sample) => {
@@ -294,33 +309,59 @@ impl Reference {
             losses
                 .ce_gradient
                 .extend(log_p.iter().enumerate().map(|(class, &value)| libm::exp(value) - one_hot(class)));
-            let Some(teacher) = batch.teacher.filter(|_| self.settings.objective.needs_teacher()) else { continue };
+            if !self.settings.objective.needs_teacher() {
+                continue;
+            }
             let log_p = log_softmax(row, temperature);
-            let log_t = log_softmax(&teacher[sample * classes..(sample + 1) * classes], temperature);
-            // A class of probability 0 adds nothing, whatever the student says (0 log 0 = 0).
-            let term = |(t, p): (&f64, &f64)| match libm::exp(*t) {
-                probability if probability > 0.0 => probability * (t - p),
-                probability => probability,
+            let soft = |logits: &[f64]| log_softmax(&logits[sample * classes..(sample + 1) * classes], temperature);
+            let soft: Vec<Vec<f64>> = batch.teachers.iter().map(|teacher| soft(teacher)).collect();
+            let biased =
+                batch.biased.map(|biased| log_softmax(&biased[sample * classes..(sample + 1) * classes], temperature));
+            let (kd, gradient) = match &biased {
+                Some(biased) if self.settings.objective.needs_biased() => self.agreed(&log_p, &soft, biased),
+                _ => self.divergence(&log_p, &mean_of(&soft)),
             };
-            let divergence: f64 = log_t.iter().zip(&log_p).map(term).sum();
-            losses.kd.push(temperature * temperature * divergence);
-            let slope = |(t, p): (&f64, &f64)| temperature * (libm::exp(*p) - libm::exp(*t));
-            losses.kd_gradient.extend(log_t.iter().zip(&log_p).map(slope));
+            losses.kd.push(kd);
+            losses.kd_gradient.extend(gradient);
         }
         losses
     }
 
+    /// Distillation loss of one sample from log-probabilities at the temperature, and its gradient.
+    fn divergence(&self, log_p: &[f64], log_t: &[f64]) -> (f64, Vec<f64>) {
+        let temperature = self.settings.temperature;
+        // A class of probability 0 adds nothing, whatever the student says (0 log 0 = 0).
+        let term = |(t, p): (&f64, &f64)| match libm::exp(*t) {
+            probability if probability > 0.0 => probability * (t - p),
+            probability => probability,
+        };
+        let divergence: f64 = log_t.iter().zip(log_p).map(term).sum();
+        let slope = |(t, p): (&f64, &f64)| temperature * (libm::exp(*p) - libm::exp(*t));
+        (temperature * temperature * divergence, log_t.iter().zip(log_p).map(slope).collect())
+    }
+
+    /// The same for several teachers that are weighted by [`agre_kd::weights`]; the weights are constants.
+    fn agreed(&self, log_p: &[f64], teachers: &[Vec<f64>], biased: &[f64]) -> (f64, Vec<f64>) {
+        let each: Vec<(f64, Vec<f64>)> = teachers.iter().map(|log_t| self.divergence(log_p, log_t)).collect();
+        let per_temperature =
+            |gradient: &[f64]| gradient.iter().map(|value| value / self.settings.temperature).collect();
+        let gradients: Vec<Vec<f64>> = each.iter().map(|(_, gradient)| per_temperature(gradient)).collect();
+        let biased: Vec<f64> = per_temperature(&self.divergence(log_p, biased).1);
+        let weights = agre_kd::weights(&gradients, &biased);
+        let loss = each.iter().zip(&weights).map(|((loss, _), weight)| weight * loss).sum();
+        let slope = |class: usize| each.iter().zip(&weights).map(|((_, slope), weight)| weight * slope[class]).sum();
+        (loss, (0..log_p.len()).map(slope).collect())
+    }
+
     /// Updates q from this batch's losses.
     fn move_weights(&mut self, groups: &[usize], ce: &[f64], kd: &[f64]) {
-        let ObjectiveSettings { objective, scope, alpha, eta, absent, .. } = self.settings;
-        let driving: Vec<f64> = match (objective, scope) {
-            (ObjectiveKind::Erm | ObjectiveKind::Kd, _) => return,
-            (ObjectiveKind::GroupDro, _) => ce.to_vec(),
-            (ObjectiveKind::GroupDistil, Scope::Distillation) => kd.to_vec(),
-            (ObjectiveKind::GroupDistil, Scope::Total) => {
-                ce.iter().zip(kd).map(|(ce, kd)| (1.0 - alpha) * ce + alpha * kd).collect()
-            }
-        };
+        let ObjectiveSettings { objective, eta, absent, .. } = self.settings;
+        if !objective.has_weights() {
+            return;
+        }
+        let Mix { ce: of_ce, kd: of_kd } = rule(&self.settings).driving;
+        let kd_of = |sample: usize| kd.get(sample).map_or(0.0, |kd| of_kd * kd);
+        let driving = ce.iter().enumerate().map(|(sample, ce)| of_ce * ce + kd_of(sample));
         let counts = self.counts(groups);
         let mut sums = vec![0.0; counts.len()];
         for (&group, loss) in groups.iter().zip(driving) {
@@ -339,26 +380,27 @@ impl Reference {
 
     /// The factors of `ce_i` and `kd_i` in the loss.
     fn factors(&self, groups: &[usize]) -> (Vec<f64>, Vec<f64>) {
-        let ObjectiveSettings { objective, scope, alpha, floor, .. } = self.settings;
-        let mean = vec![1.0 / groups.len() as f64; groups.len()];
-        let weighted = || {
-            let (weights, counts) = (self.weights.floored(floor), self.counts(groups));
-            groups.iter().map(|&group| weights[group] / counts[group] as f64).collect::<Vec<f64>>()
+        let Rule { mean, weighted, .. } = rule(&self.settings);
+        let (weights, counts) = (self.weights.floored(self.settings.floor), self.counts(groups));
+        let factors = |mean: f64, weighted: f64| {
+            let of = |&group: &usize| {
+                let in_group = if weighted == 0.0 { 0.0 } else { weighted * weights[group] / counts[group] as f64 };
+                mean / groups.len() as f64 + in_group
+            };
+            groups.iter().map(of).collect()
         };
-        let scaled = |factors: &[f64], scale: f64| factors.iter().map(|factor| factor * scale).collect();
-        match (objective, scope) {
-            (ObjectiveKind::Erm, _) => (mean, Vec::new()),
-            (ObjectiveKind::Kd, _) => (scaled(&mean, 1.0 - alpha), scaled(&mean, alpha)),
-            (ObjectiveKind::GroupDro, _) => (weighted(), Vec::new()),
-            (ObjectiveKind::GroupDistil, Scope::Distillation) => {
-                (scaled(&mean, 1.0 - alpha), scaled(&weighted(), alpha))
-            }
-            (ObjectiveKind::GroupDistil, Scope::Total) => {
-                let factors = weighted();
-                (scaled(&factors, 1.0 - alpha), scaled(&factors, alpha))
-            }
-        }
+        (factors(mean.ce, weighted.ce), factors(mean.kd, weighted.kd))
     }
+}
+
+/// Logarithm of the mean of several teachers' probabilities; of one, its own.
+fn mean_of(teachers: &[Vec<f64>]) -> Vec<f64> {
+    if let [one] = teachers {
+        return one.clone();
+    }
+    let classes = teachers.first().map_or(0, Vec::len);
+    let mean = |class: usize| log_sum_exp(teachers.iter().map(|teacher| teacher[class])) - (teachers.len() as f64).ln();
+    (0..classes).map(mean).collect()
 }
 
 /// Per-sample losses and their gradients with respect to the logits.
@@ -391,7 +433,7 @@ mod tests {
     fn a_loss_that_is_not_finite_names_the_sample_and_leaves_q_alone() {
         let mut objective = Reference::new(SETTINGS, 2, &[3, 4]).unwrap();
         let logits = [0.0, 1.0, f64::NAN, 0.0];
-        let batch = Batch { logits: &logits, teacher: None, labels: &[0, 1], groups: &[0, 1] };
+        let batch = Batch { logits: &logits, teachers: &[], biased: None, labels: &[0, 1], groups: &[0, 1] };
         let before = objective.weights().clone();
         assert!(matches!(objective.step(&batch), Err(ObjectiveError::NotFinite { sample: 1 })));
         assert_eq!(*objective.weights(), before);
@@ -432,7 +474,9 @@ mod tests {
         #[test]
         fn the_gradient_of_each_sample_sums_to_zero(logits in prop::collection::vec(-50.0f64..50.0, 6)) {
             let mut objective = Reference::new(SETTINGS, 3, &[3, 4]).unwrap();
-            let step = objective.step(&Batch { logits: &logits, teacher: None, labels: &[0, 2], groups: &[1, 0] }).unwrap();
+            let step = objective
+                .step(&Batch { logits: &logits, teachers: &[], biased: None, labels: &[0, 2], groups: &[1, 0] })
+                .unwrap();
             for row in step.gradient.chunks(3) {
                 prop_assert!(row.iter().sum::<f64>().abs() < 1e-12);
             }

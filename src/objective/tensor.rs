@@ -5,7 +5,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::rules::{AbsentRule, ObjectiveError, ObjectiveKind, ObjectiveSettings, Scope};
+use super::agre_kd::NEGLIGIBLE;
+use super::registry::{Mix, Rule, rule};
+use super::rules::{AbsentRule, ObjectiveError, ObjectiveSettings};
 
 /// An objective with its group weights on a device.
 #[derive(Debug)]
@@ -24,7 +26,8 @@ pub struct TensorObjective {
 pub struct TensorBatch<'a> {
     /// `[n, K]` of the student, any floating dtype; carries the gradient.
     pub logits: &'a Tensor,
-    /// `[n, K]` of the teacher, without gradient.
+    /// `[n, K]` of the teacher, `[n, M, K]` of M teachers, or `[n, M + 1, K]` with the biased network of `agre-kd` as the last; without
+    /// gradient.
     pub teacher: Option<&'a Tensor>,
     /// `[n]` int64, 0..K.
     pub labels: &'a Tensor,
@@ -109,46 +112,51 @@ impl TensorObjective {
     /// # Errors
     /// [`ObjectiveError::NoTeacher`], or [`ObjectiveError::Tch`] for tensors that do not fit.
     pub fn step(&mut self, batch: &TensorBatch<'_>) -> Result<TensorStep, ObjectiveError> {
-        let ObjectiveSettings { objective, scope, alpha, temperature, .. } = self.settings;
+        let ObjectiveSettings { objective, .. } = self.settings;
         let ce = cross_entropy(batch.logits, batch.labels)?;
         let kd = match (objective.needs_teacher(), batch.teacher) {
             (false, _) => None,
-            (true, Some(teacher)) => Some(distillation(batch.logits, teacher, temperature)?),
+            (true, Some(teacher)) => Some(teacher_losses(&self.settings, batch.logits, teacher)?),
             (true, None) => return Err(ObjectiveError::NoTeacher { objective: objective.as_str() }),
-        };
-        let mixed = |kd: &Tensor| -> Result<Tensor, tch::TchError> {
-            (ce.f_mul_scalar(1.0 - alpha)?).f_add(&kd.f_mul_scalar(alpha)?)
         };
         let (plain_ce, plain_kd) = (ce.detach(), kd.as_ref().map(Tensor::detach));
         let mut finite = plain_ce.f_isfinite()?;
         if let Some(kd) = &plain_kd {
             finite = finite.f_logical_and(&kd.f_isfinite()?)?;
         }
-        let loss = match (objective, scope, &kd) {
-            (ObjectiveKind::Erm, _, _) => ce.f_mean(Kind::Double)?,
-            (ObjectiveKind::GroupDro, _, _) => self.weighted(&ce, batch.groups, &finite)?,
-            (ObjectiveKind::Kd, _, Some(kd)) => mixed(kd)?.f_mean(Kind::Double)?,
-            (ObjectiveKind::GroupDistil, Scope::Distillation, Some(kd)) => {
-                let weighted = self.weighted(kd, batch.groups, &finite)?;
-                let ce = ce.f_mean(Kind::Double)?;
-                ce.f_mul_scalar(1.0 - alpha)?.f_add(&weighted.f_mul_scalar(alpha)?)?
+        let Rule { mean, weighted, driving } = rule(&self.settings);
+        let averaged = mixed(mean, &ce, kd.as_ref())?.map(|losses| losses.f_mean(Kind::Double)).transpose()?;
+        let in_groups = match mixed(driving, &plain_ce, plain_kd.as_ref())? {
+            // q moves even where nothing is weighted with it (alpha = 0).
+            Some(driving) => {
+                let losses = mixed(weighted, &ce, kd.as_ref())?.map_or_else(|| ce.f_zeros_like(), Ok)?;
+                Some(self.weighted(&losses, &driving, batch.groups, &finite)?)
             }
-            (ObjectiveKind::GroupDistil, Scope::Total, Some(kd)) => {
-                self.weighted(&mixed(kd)?, batch.groups, &finite)?
+            None => None,
+        };
+        let loss = match (averaged, in_groups) {
+            (Some(averaged), Some(in_groups)) => averaged.f_add(&in_groups)?,
+            (averaged, in_groups) => {
+                averaged.or(in_groups).map_or_else(|| ce.f_zeros_like()?.f_sum(Kind::Double), Ok)?
             }
-            (_, _, None) => return Err(ObjectiveError::NoTeacher { objective: objective.as_str() }),
         };
         Ok(TensorStep { loss, ce: plain_ce, kd: plain_kd, finite })
     }
 
-    /// Moves q by the detached `losses` `[n]`, then gives `sum_g q_g mean_g(losses)` with the new, floored q.
-    fn weighted(&mut self, losses: &Tensor, groups: &Tensor, finite: &Tensor) -> Result<Tensor, ObjectiveError> {
+    /// Moves q by the group means of `driving` `[n]`, then gives `sum_g q_g mean_g(losses)` with the new, floored q.
+    fn weighted(
+        &mut self,
+        losses: &Tensor,
+        driving: &Tensor,
+        groups: &Tensor,
+        finite: &Tensor,
+    ) -> Result<Tensor, ObjectiveError> {
         // [n, G]: a matrix product sums in a fixed order on every device, which index_add on CUDA does not.
         let membership = groups.f_unsqueeze(1)?.f_eq_tensor(&self.indices)?.f_to_kind(Kind::Double)?;
         let counts = membership.f_sum_dim_intlist(&[0i64][..], false, Kind::Double)?;
         let present = counts.f_gt(0.0)?;
         let divisors = counts.f_clamp_min(1.0)?;
-        let sums = membership.f_transpose(0, 1)?.f_matmul(&losses.detach().f_unsqueeze(1)?)?.f_squeeze_dim(1)?;
+        let sums = membership.f_transpose(0, 1)?.f_matmul(&driving.f_unsqueeze(1)?)?.f_squeeze_dim(1)?;
         let moved = self.moved(&sums.f_div(&divisors)?, &present)?;
         self.log_q = moved.f_where_self(&finite.f_all()?, &self.log_q)?;
         let floor = self.settings.floor;
@@ -174,6 +182,20 @@ impl TensorObjective {
     }
 }
 
+/// `mix` of the losses `[n]`; `None` when it takes nothing of them.
+fn mixed(mix: Mix, ce: &Tensor, kd: Option<&Tensor>) -> Result<Option<Tensor>, tch::TchError> {
+    let scaled = |losses: &Tensor, by: f64| match by {
+        0.0 => Ok(None),
+        1.0 => Ok(Some(losses.shallow_clone())),
+        by => losses.f_mul_scalar(by).map(Some),
+    };
+    let of_kd = kd.map(|kd| scaled(kd, mix.kd)).transpose()?.flatten();
+    match (scaled(ce, mix.ce)?, of_kd) {
+        (Some(ce), Some(kd)) => ce.f_add(&kd).map(Some),
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
 /// Cross-entropy `[n]`, float64 nats, of logits `[n, K]` and labels `[n]`.
 ///
 /// # Errors
@@ -183,14 +205,60 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor, tch::Tc
     log_p.f_gather(1, &labels.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?.f_neg()
 }
 
-/// `T^2 KL(softmax(t/T) || softmax(z/T))` `[n]`, float64 nats, of student and teacher logits `[n, K]`.
+/// The objective's distillation loss `[n]`, float64 nats, of student logits `[n, K]` and of teachers' as in [`TensorBatch`].
+///
+/// # Errors
+/// [`ObjectiveError::NoBiased`]; libtorch's, for tensors that do not fit.
+pub fn teacher_losses(
+    settings: &ObjectiveSettings,
+    student: &Tensor,
+    teacher: &Tensor,
+) -> Result<Tensor, ObjectiveError> {
+    if !settings.objective.needs_biased() {
+        return Ok(distillation(student, teacher, settings.temperature)?);
+    }
+    if teacher.dim() != 3 || teacher.size()[1] < 2 {
+        return Err(ObjectiveError::NoBiased { objective: settings.objective.as_str() });
+    }
+    Ok(agreed(student, teacher, settings.temperature)?)
+}
+
+fn soft(logits: &Tensor, temperature: f64) -> Result<Tensor, tch::TchError> {
+    logits.f_to_kind(Kind::Double)?.f_div_scalar(temperature)?.f_log_softmax(-1, Kind::Double)
+}
+
+/// The weighted distillation loss of [`super::agre_kd`]; the last of `all` `[n, M + 1, K]` is the biased network.
+fn agreed(student: &Tensor, all: &Tensor, temperature: f64) -> Result<Tensor, tch::TchError> {
+    let teachers = all.size()[1] - 1;
+    let log_p = soft(student, temperature)?.f_unsqueeze(1)?;
+    let log_t = soft(&all.detach(), temperature)?;
+    let sum = |tensor: &Tensor| tensor.f_sum_dim_intlist(&[-1i64][..], false, Kind::Double);
+    let gradients = log_p.detach().f_exp()?.f_sub(&log_t.f_exp()?)?;
+    let norms = sum(&gradients.f_square()?)?.f_sqrt()?.f_unsqueeze(-1)?;
+    let directions = gradients.f_div(&norms.f_clamp_min(NEGLIGIBLE)?)?;
+    let directions = directions.f_where_self(&norms.f_gt(NEGLIGIBLE)?, &directions.f_zeros_like()?)?;
+    let cosines = sum(&directions.f_narrow(1, 0, teachers)?.f_mul(&directions.f_narrow(1, teachers, 1)?)?)?;
+    let weights = cosines.f_neg()?.f_add_scalar(1.0)?;
+    let weights = weights.f_where_self(&weights.f_gt(NEGLIGIBLE)?, &weights.f_zeros_like()?)?;
+    let totals = weights.f_sum_dim_intlist(&[-1i64][..], true, Kind::Double)?;
+    let alike = weights.f_full_like(1.0 / teachers as f64)?;
+    let weights = weights.f_div(&totals)?.f_where_self(&totals.f_gt(0.0)?, &alike)?;
+    let log_t = log_t.f_narrow(1, 0, teachers)?;
+    let losses = sum(&log_t.f_exp()?.f_mul(&log_t.f_sub(&log_p)?)?)?;
+    sum(&losses.f_mul(&weights)?)?.f_mul_scalar(temperature * temperature)
+}
+
+/// `T^2 KL(softmax(t/T) || softmax(z/T))` `[n]`, float64 nats, of student and teacher logits `[n, K]`; of teachers' `[n, M, K]` with the mean of their
+/// softened probabilities.
 ///
 /// # Errors
 /// libtorch's, for tensors that do not fit.
 pub fn distillation(student: &Tensor, teacher: &Tensor, temperature: f64) -> Result<Tensor, tch::TchError> {
-    let log_softmax =
-        |logits: &Tensor| logits.f_to_kind(Kind::Double)?.f_div_scalar(temperature)?.f_log_softmax(-1, Kind::Double);
-    let (log_p, log_t) = (log_softmax(student)?, log_softmax(&teacher.detach())?);
+    let (log_p, mut log_t) = (soft(student, temperature)?, soft(&teacher.detach(), temperature)?);
+    if log_t.dim() == 3 {
+        let count = log_t.size()[1] as f64;
+        log_t = log_t.f_logsumexp(&[1i64][..], false)?.f_sub_scalar(count.ln())?;
+    }
     let terms = log_t.f_exp()?.f_mul(&log_t.f_sub(&log_p)?)?;
     terms.f_sum_dim_intlist(&[-1i64][..], false, Kind::Double)?.f_mul_scalar(temperature * temperature)
 }
@@ -198,6 +266,7 @@ pub fn distillation(student: &Tensor, teacher: &Tensor, temperature: f64) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objective::{ObjectiveKind, Scope};
 
     #[test]
     fn a_loss_that_is_not_finite_is_marked_and_leaves_q_alone() {

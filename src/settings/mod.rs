@@ -8,6 +8,7 @@ pub mod audit;
 pub mod augment;
 pub mod compare;
 pub mod ingest;
+pub mod methods;
 pub mod objective;
 pub mod phantom;
 pub mod pipeline;

@@ -14,11 +14,20 @@ pub enum ObjectiveKind {
     GroupDro,
     /// Group distributionally robust knowledge distillation (Vilouras et al. 2023).
     GroupDistil,
+    /// Plain cross-entropy with the errors of a first network repeated: just train twice (Liu et al. 2021).
+    Jtt,
+    /// Distillation from several teachers, each weighted where it disagrees with a biased network (Kenfack et al. 2025).
+    AgreKd,
+    /// The last layer of a RUN, refit on group-balanced subsets of the training split (Kirichenko et al. 2023).
+    DfrTrain,
+    /// The same on half of the validation split.
+    DfrVal,
 }
 
 impl ObjectiveKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Erm, Self::Kd, Self::GroupDro, Self::GroupDistil];
+    pub const ALL: [Self; 8] =
+        [Self::Erm, Self::Kd, Self::GroupDro, Self::GroupDistil, Self::Jtt, Self::AgreKd, Self::DfrTrain, Self::DfrVal];
 
     /// As written in settings and files.
     pub fn as_str(self) -> &'static str {
@@ -27,6 +36,10 @@ impl ObjectiveKind {
             Self::Kd => "kd",
             Self::GroupDro => "group-dro",
             Self::GroupDistil => "group-distil",
+            Self::Jtt => "jtt",
+            Self::AgreKd => "agre-kd",
+            Self::DfrTrain => "dfr-train",
+            Self::DfrVal => "dfr-val",
         }
     }
 
@@ -37,7 +50,17 @@ impl ObjectiveKind {
 
     /// Whether it learns from a teacher.
     pub fn needs_teacher(self) -> bool {
-        matches!(self, Self::Kd | Self::GroupDistil)
+        matches!(self, Self::Kd | Self::GroupDistil | Self::AgreKd)
+    }
+
+    /// Whether it also listens to a biased network.
+    pub fn needs_biased(self) -> bool {
+        self == Self::AgreKd
+    }
+
+    /// Whether it refits the last layer of another RUN in place of training a network.
+    pub fn refits(self) -> bool {
+        matches!(self, Self::DfrTrain | Self::DfrVal)
     }
 
     /// Whether it keeps group weights.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::architecture::Architecture;
 use super::augment::{Augment, Augmentation};
+use super::methods::{DfrSettings, JttSettings, TeacherImages};
 use super::objective::{AbsentRule, ObjectiveKind, ObjectiveSettings, Scope};
 use crate::failure::{Classify, FailureKind};
 
@@ -69,6 +70,8 @@ pub enum Selection {
     Accuracy,
     /// Mean loss, the lower the better.
     Loss,
+    /// Nothing: the last epoch is kept.
+    LastEpoch,
 }
 
 impl Selection {
@@ -79,6 +82,7 @@ impl Selection {
             Self::MeanGroupAccuracy => "mean-group-accuracy",
             Self::Accuracy => "accuracy",
             Self::Loss => "loss",
+            Self::LastEpoch => "last-epoch",
         }
     }
 }
@@ -147,6 +151,24 @@ pub struct TrainWire {
     pub channels_last: Option<bool>,
     /// Class names of a TorchScript teacher that was not exported by groupdistil, in the order of its logits.
     pub teacher_classes: Option<Vec<String>>,
+    /// Rows and columns of the images that such a teacher takes; without it, the dataset's.
+    pub teacher_input: Option<[u32; 2]>,
+    /// Mean per channel that such a teacher expects to be subtracted.
+    pub teacher_mean: Option<Vec<f64>>,
+    /// Standard deviation per channel that such a teacher expects to be divided by.
+    pub teacher_std: Option<Vec<f64>>,
+    /// `jtt`: epochs of the network that finds the errors.
+    pub jtt_epochs: Option<u32>,
+    /// `jtt`: times that an error is seen in an epoch.
+    pub jtt_upweight: Option<u32>,
+    /// `jtt`: learning rate of the network that finds the errors; without it, the run's own.
+    pub jtt_learning_rate: Option<f64>,
+    /// `jtt`: its weight decay; without it, the run's own.
+    pub jtt_weight_decay: Option<f64>,
+    /// `dfr-*`: inverse strengths of the penalty to choose from.
+    pub dfr_c: Option<Vec<f64>>,
+    /// `dfr-*`: group-balanced subsets whose last layers are averaged.
+    pub dfr_subsets: Option<u32>,
 }
 
 /// Checked settings of a training run.
@@ -192,6 +214,18 @@ pub struct TrainSettings {
     pub fold: Option<usize>,
     /// RUN folder or TorchScript file to learn from. A path, so it is not written to any output but `provenance.json`.
     pub teacher: Option<PathBuf>,
+    /// Further teachers beside `teacher`.
+    pub more_teachers: Vec<PathBuf>,
+    /// Biased network of `agre-kd`, RUN or TorchScript file.
+    pub biased: Option<PathBuf>,
+    /// What a foreign TorchScript teacher takes.
+    pub teacher_images: TeacherImages,
+    /// RUN whose last layer `dfr-*` refits. A path, as `teacher` is.
+    pub from: Option<PathBuf>,
+    /// What `dfr-*` chooses from; `None` for other objectives.
+    pub dfr: Option<DfrSettings>,
+    /// How `jtt` finds errors; `None` for other objectives.
+    pub jtt: Option<JttSettings>,
 }
 
 impl TrainWire {
@@ -224,6 +258,15 @@ impl TrainWire {
             precision: self.precision.or(base.precision),
             channels_last: self.channels_last.or(base.channels_last),
             teacher_classes: self.teacher_classes.or(base.teacher_classes),
+            teacher_input: self.teacher_input.or(base.teacher_input),
+            teacher_mean: self.teacher_mean.or(base.teacher_mean),
+            teacher_std: self.teacher_std.or(base.teacher_std),
+            jtt_epochs: self.jtt_epochs.or(base.jtt_epochs),
+            jtt_upweight: self.jtt_upweight.or(base.jtt_upweight),
+            jtt_learning_rate: self.jtt_learning_rate.or(base.jtt_learning_rate),
+            jtt_weight_decay: self.jtt_weight_decay.or(base.jtt_weight_decay),
+            dfr_c: self.dfr_c.or(base.dfr_c),
+            dfr_subsets: self.dfr_subsets.or(base.dfr_subsets),
         }
     }
 
@@ -268,8 +311,13 @@ impl TrainSettings {
     ) -> Result<Self, TrainSettingsError> {
         let optimiser = wire.optimiser.unwrap_or(OptimiserKind::Adamw);
         let epochs = wire.epochs.unwrap_or(30);
+        let objective = wire.objective()?;
+        let refits = objective.objective.refits();
+        let dfr = refits.then(|| DfrSettings::from_wire(wire.dfr_c.as_ref(), wire.dfr_subsets)).transpose()?;
+        let is_jtt = objective.objective == ObjectiveKind::Jtt;
+        let jtt = is_jtt.then(|| JttSettings::from_wire(wire, epochs)).transpose()?;
         let settings = Self {
-            objective: wire.objective()?,
+            objective,
             arch: wire.arch.unwrap_or(Architecture::Resnet18),
             epochs,
             batch_size: wire.batch_size.unwrap_or(64),
@@ -292,6 +340,12 @@ impl TrainSettings {
             seed,
             fold,
             teacher,
+            more_teachers: Vec::new(),
+            biased: None,
+            teacher_images: TeacherImages::from_wire(wire)?,
+            from: None,
+            dfr,
+            jtt,
         };
         settings.check()?;
         Ok(settings)
@@ -350,6 +404,15 @@ impl TrainSettings {
             precision: Some(self.precision),
             channels_last: self.channels_last,
             teacher_classes: self.teacher_classes.clone(),
+            teacher_input: self.teacher_images.input,
+            teacher_mean: self.teacher_images.mean.clone(),
+            teacher_std: self.teacher_images.std.clone(),
+            jtt_epochs: self.jtt.map(|jtt| jtt.epochs),
+            jtt_upweight: self.jtt.map(|jtt| jtt.upweight),
+            jtt_learning_rate: self.jtt.and_then(|jtt| jtt.learning_rate),
+            jtt_weight_decay: self.jtt.and_then(|jtt| jtt.weight_decay),
+            dfr_c: self.dfr.as_ref().map(|dfr| dfr.c.clone()),
+            dfr_subsets: self.dfr.as_ref().map(|dfr| dfr.subsets),
         }
     }
 }
@@ -365,7 +428,14 @@ mod tests {
 
     #[test]
     fn the_resolved_settings_survive_toml() {
-        for text in ["", "augment = false\nearly_stop_epochs = 4", "optimiser = \"sgd\"\naugment = { noise = 0.5 }"] {
+        for text in [
+            "",
+            "augment = false\nearly_stop_epochs = 4",
+            "optimiser = \"sgd\"\naugment = { noise = 0.5 }",
+            "objective = \"dfr-val\"\ndfr_c = [1.0]",
+            "objective = \"jtt\"\njtt_epochs = 3\njtt_weight_decay = 0.5",
+            "teacher_input = [64, 48]\nteacher_mean = [0.5]\nteacher_std = [0.25]\nselection = \"last-epoch\"",
+        ] {
             let settings = parse(text).unwrap();
             let resolved = toml::to_string(&settings.wire()).unwrap();
             assert_eq!(parse(&resolved).unwrap(), settings, "{resolved}");

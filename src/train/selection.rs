@@ -1,5 +1,5 @@
 //! Which epoch is kept (design, section 3): the best on the validation split by the chosen figure; ties by higher mean group
-//! accuracy, then lower loss, then the earlier epoch.
+//! accuracy, then lower loss, then the earlier epoch. Or simply the last.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,7 @@ impl Standing {
             Selection::MeanGroupAccuracy => line.mean_group_accuracy,
             Selection::Accuracy => line.accuracy,
             Selection::Loss => line.loss.map(|loss| -loss),
+            Selection::LastEpoch => Some(line.epoch as f64),
         };
         Self { figure, mean_group_accuracy: line.mean_group_accuracy, loss: line.loss }
     }

@@ -35,16 +35,19 @@ def reference(case):
         y, g = torch.tensor(step["labels"]), torch.tensor(step["groups"])
         ce = F.cross_entropy(z, y, reduction="none")
         kd = None
-        if case["objective"] in ("kd", "group-distil"):
-            t = torch.tensor(step["teacher_logits"])
-            # torch's own KL: target given as logarithms, summed over classes.
-            kd = T * T * F.kl_div(
-                F.log_softmax(z / T, 1), F.log_softmax(t / T, 1), reduction="none", log_target=True
-            ).sum(1)
+        if case["objective"] in ("kd", "group-distil", "agre-kd"):
+            teachers = [torch.tensor(t) for t in [step["teacher_logits"], *step.get("more_teacher_logits", [])]]
+            if case["objective"] == "agre-kd":
+                kd = agreed(z, teachers, torch.tensor(step["biased_logits"]), T)
+            elif len(teachers) > 1:
+                soft = torch.stack([F.softmax(t / T, 1) for t in teachers]).mean(0)
+                kd = T * T * (torch.special.xlogy(soft, soft) - soft * F.log_softmax(z / T, 1)).sum(1)
+            else:
+                kd = divergence(z, teachers[0], T)
         objective, scope = case["objective"], case["scope"]
-        if objective == "erm":
+        if objective in ("erm", "jtt", "dfr-val"):
             loss = ce.mean()
-        elif objective == "kd":
+        elif objective in ("kd", "agre-kd"):
             loss = (1 - a) * ce.mean() + a * kd.mean()
         else:
             if objective == "group-dro":
@@ -83,16 +86,46 @@ def reference(case):
     return results
 
 
+def divergence(z, t, T):
+    # torch's own KL: target given as logarithms, summed over classes.
+    return T * T * F.kl_div(F.log_softmax(z / T, 1), F.log_softmax(t / T, 1), reduction="none", log_target=True).sum(1)
+
+
+def agreed(z, teachers, biased, T):
+    """AGRE-KD, equations 5 and 6, with autograd's gradients of a last layer W h + b that gives z, sample by sample."""
+    rng = torch.Generator().manual_seed(1)
+    weights = torch.zeros(len(z), len(teachers))
+    for i in range(len(z)):
+        h = torch.rand(7, generator=rng)
+        W = (torch.outer(z[i].detach(), h) / (h @ h)).requires_grad_()
+        b = torch.zeros(z.shape[1], requires_grad=True)
+
+        def gradient(t):
+            loss = divergence((W @ h + b)[None], t[i][None], T).sum()
+            return torch.cat([part.flatten() for part in torch.autograd.grad(loss, (W, b))])
+
+        toward_bias = gradient(biased)
+        for number, t in enumerate(teachers):
+            w = 1 - F.cosine_similarity(gradient(t), toward_bias, dim=0)
+            weights[i, number] = w if w > 1e-12 else 0.0
+        if weights[i].sum() == 0:
+            weights[i] = 1.0
+    weights /= weights.sum(1, keepdim=True)
+    return sum(weights[:, number] * divergence(z, t, T) for number, t in enumerate(teachers))
+
+
 def random_case(rng, objective, scope="distillation", absent="keep", **settings):
     """200 steps; each third batch lacks most groups, some rows are +-1000. Numbers are exact in float32."""
     classes, counts = int(rng.integers(2, 6)), [int(n) for n in rng.integers(1, 500, size=5)]
+    teachers, far = settings.pop("teachers", 1), objective != "agre-kd"
     steps = []
     for number in range(200):
         n = int(rng.integers(1, 24))
-        scale = [0.1, 1.0, 3.0, 20.0][number % 4]
+        # Directions of gradients that are almost 0 are rounding, so agre-kd gets no extremes.
+        scale = [0.1, 1.0, 3.0, 20.0][number % 4] if far else [0.5, 1.0, 1.5, 2.0][number % 4]
         logits = rng.normal(size=(n, classes)) * scale
         teacher = rng.normal(size=(n, classes)) * scale
-        for array in (logits, teacher):
+        for array in (logits, teacher) if far else ():
             rows = rng.random(n) < 0.1
             array[rows] = rng.choice([-1000.0, 1000.0], size=(int(rows.sum()), classes))
         highest = 5 if number % 3 else 2
@@ -104,6 +137,11 @@ def random_case(rng, objective, scope="distillation", absent="keep", **settings)
                 "groups": rng.integers(0, highest, size=n).tolist(),
             }
         )
+        another = lambda: (rng.normal(size=(n, classes)) * scale).astype(np.float32).astype(float).tolist()
+        if teachers > 1:
+            steps[-1]["more_teacher_logits"] = [another() for _ in range(teachers - 1)]
+        if objective == "agre-kd":
+            steps[-1]["biased_logits"] = another()
     defaults = {"temperature": 2.0, "alpha": 0.7, "eta": 0.02, "adjustment": 0.0, "floor": 0.0}
     case = {"objective": objective, "scope": scope, "absent": absent, **defaults, **settings}
     return {**case, "train_counts": counts, "steps": steps}
@@ -180,6 +218,32 @@ def hand_cases(binary, folder):
     np.testing.assert_allclose(step["loss"], 2 * math.log(4 / 3), rtol=1e-12)
     # T (p - t) = 2 (1/4 - 1/2, 3/4 - 1/2).
     np.testing.assert_allclose(step["gradient"], [[-0.5, 0.5]], rtol=1e-12)
+    # Two teachers that say the opposite: their mean is even, as the student is.
+    opposite = {"logits": [[0, 0]], "teacher_logits": [[math.log(3), 0]], "more_teacher_logits": [[[0, math.log(3)]]]}
+    step = replay(binary, {**kd, "temperature": 1.0, "steps": [{**opposite, "labels": [0], "groups": [0]}]}, folder)["float64"][0]
+    np.testing.assert_allclose([step["loss"], *step["gradient"][0]], 0, atol=1e-15)
+    # agre-kd, three samples, two classes, an even student: teachers (3/4, 1/4) and (1/10, 9/10). Where the biased network leans to the first
+    # class only the second teacher counts, where to the second only the first; where both lean with it they count alike.
+    one, two = 0.75 * math.log(1.5) + 0.25 * math.log(0.5), 0.1 * math.log(0.2) + 0.9 * math.log(1.8)
+    first, second = [math.log(3), 0], [0, math.log(9)]
+    agre = {
+        "objective": "agre-kd",
+        "alpha": 1.0,
+        "train_counts": [1],
+        "steps": [
+            {
+                "logits": [[0, 0]] * 3,
+                "teacher_logits": [first, first, second],
+                "more_teacher_logits": [[second, second, second]],
+                "biased_logits": [[2, 0], [0, 1], [0, 5]],
+                "labels": [0, 0, 0],
+                "groups": [0, 0, 0],
+            }
+        ],
+    }
+    for path in ("float64", "float32"):
+        step = replay(binary, agre, folder)[path][0]
+        np.testing.assert_allclose(step["kd"], [two, one, two], rtol=1e-6 if path == "float32" else 1e-12)
     print("hand cases agree")
 
 
@@ -193,10 +257,12 @@ def main():
             variants.append(("group-distil", {"absent": absent, "scope": scope}))
     variants.append(("group-dro", {"floor": 0.05, "eta": 0.1}))
     variants.append(("group-distil", {"floor": 0.1, "adjustment": 2.0, "temperature": 4.0}))
+    variants += [("jtt", {}), ("dfr-val", {}), ("kd", {"teachers": 3}), ("group-distil", {"teachers": 2, "scope": "total"})]
+    variants += [("agre-kd", {"teachers": teachers, "alpha": alpha}) for teachers, alpha in ((1, 1.0), (3, 1.0), (4, 0.6))]
     with tempfile.TemporaryDirectory() as folder:
         hand_cases(binary, folder)
         for objective, settings in variants:
-            case = random_case(rng, objective, **settings)
+            case = random_case(rng, objective, **dict(settings))
             compare(case, replay(binary, case, folder), f"{objective} {settings}")
 
 
