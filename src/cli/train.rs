@@ -20,12 +20,19 @@ Objectives:
   kd            cross-entropy and distillation from --teacher
   group-dro     the weighted sum of the groups' cross-entropies; hard groups gain weight
   group-distil  distillation with group weights (Group Distributionally Robust Knowledge Distillation)
+  jtt           cross-entropy, with the errors of a first, short run repeated (just train twice)
+  agre-kd       distillation from several teachers, each weighted where it disagrees with --biased
+  dfr-train     refits the last layer of --from on group-balanced subsets of the training split (deep feature reweighting)
+  dfr-val       the same on half of the validation split, which it then no longer is: it uses group-balanced held-out data
 
 Examples:
   groupdistil train dataset --out teacher --epochs 40
   groupdistil train dataset --out student --objective group-distil --teacher teacher --arch compact-resnet
   groupdistil train dataset --out fold2 --fold 2 --set selection=accuracy
   groupdistil train dataset --out dro --objective group-dro --set eta=0.1 --set weight_decay=0.1 --seed 3
+  groupdistil train dataset --out agreed --objective agre-kd --teacher t1 --teacher t2 --biased erm --arch compact-resnet
+  groupdistil train dataset --out twice --objective jtt --set jtt_epochs=5 --set jtt_upweight=20
+  groupdistil train dataset --out refit --objective dfr-val --from student
   groupdistil train dataset --out plain --config student/settings.toml --objective erm --set augment=false
 
 An interrupted run goes on where it was when the same command is given again. Every key of settings.toml, which is written into
@@ -40,15 +47,21 @@ pub struct TrainArgs {
     dataset: PathBuf,
     #[command(flatten)]
     out: OutArgs,
-    /// What is minimised: erm, kd, group-dro or group-distil.
+    /// What is minimised: erm, kd, group-dro, group-distil, jtt, agre-kd, dfr-train or dfr-val.
     #[arg(long, value_name = "NAME")]
     objective: Option<String>,
     /// The network: resnet18, compact-resnet.
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
-    /// RUN folder or TorchScript file to learn from.
+    /// RUN folder or TorchScript file to learn from; may be repeated.
     #[arg(long, value_name = "RUN|FILE.pt")]
-    teacher: Option<PathBuf>,
+    teacher: Vec<PathBuf>,
+    /// Biased network of agre-kd, one trained by erm.
+    #[arg(long, value_name = "RUN|FILE.pt")]
+    biased: Option<PathBuf>,
+    /// RUN folder whose last layer is refit, for dfr-train and dfr-val.
+    #[arg(long, value_name = "RUN")]
+    from: Option<PathBuf>,
     /// Fixes initial weights, batch order and augmentation.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -65,14 +78,16 @@ pub struct TrainArgs {
 
 /// Defaults, then the file, then `--set`, then flags.
 fn settings(args: &TrainArgs) -> Result<TrainSettings, CliError> {
-    let TrainArgs { objective, arch, teacher, seed, fold, epochs, settings, .. } = args;
+    let TrainArgs { objective, arch, teacher, biased, from, seed, fold, epochs, settings, .. } = args;
     let flags = [
         ("objective", objective.clone().map(toml::Value::from)),
         ("arch", arch.clone().map(toml::Value::from)),
         ("epochs", epochs.map(toml::Value::from)),
     ];
     let wire: TrainWire = layered(settings, flags)?;
-    Ok(TrainSettings::from_wire(&wire, *seed, *fold, teacher.clone())?)
+    let settings = TrainSettings::from_wire(&wire, *seed, *fold, teacher.first().cloned())?;
+    let more_teachers = teacher.iter().skip(1).cloned().collect();
+    Ok(TrainSettings { from: from.clone(), more_teachers, biased: biased.clone(), ..settings })
 }
 
 /// Runs `groupdistil train`.
@@ -100,9 +115,28 @@ fn table(summary: &TrainSummary, out: &Path) -> String {
         "{} by {}, {} parameters, seed {}; best epoch {} of {} by {}",
         run.architecture, run.objective, run.parameters, run.seed, run.best_epoch, run.epochs, run.selection
     );
-    if let Some(teacher) = &run.teacher {
-        let part = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
-        let _ = writeln!(text, "teacher: {} by {}", part(&teacher.architecture), part(&teacher.objective));
+    let part = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+    let teachers = if run.teachers.is_empty() { run.teacher.as_slice() } else { &run.teachers };
+    for (role, teacher) in
+        teachers.iter().map(|one| ("teacher", one)).chain(run.biased.iter().map(|one| ("biased", one)))
+    {
+        let _ = writeln!(text, "{role}: {} by {}", part(&teacher.architecture), part(&teacher.objective));
+    }
+    if let Some(jtt) = &run.jtt {
+        let errors: u64 = jtt.errors.values().sum();
+        let _ =
+            writeln!(text, "{errors} errors of a first run of {} epochs came {} times each", jtt.epochs, jtt.upweight);
+    }
+    if let Some(dfr) = &run.dfr {
+        let from = dfr.from.objective.as_deref().unwrap_or("unknown");
+        let _ = writeln!(
+            text,
+            "last layer of {from} refit: L1 penalty with C {}, {} subsets of {} samples a group",
+            dfr.c, dfr.subsets, dfr.samples_per_group
+        );
+    }
+    if let Some(held_out) = &run.held_out {
+        let _ = writeln!(text, "note: {held_out}");
     }
     groups(&mut text, run);
     for (split, line) in &run.final_metrics {

@@ -125,7 +125,7 @@ pub struct TeacherInfo {
 pub struct RunJson {
     /// [`RUN_SCHEMA`].
     pub schema: String,
-    /// `erm`, `kd`, `group-dro` or `group-distil`.
+    /// `erm`, `kd`, `group-dro`, `group-distil`, ...: docs/objectives.md has all.
     pub objective: String,
     /// The network.
     pub architecture: String,
@@ -168,6 +168,70 @@ pub struct RunJson {
     pub final_metrics: BTreeMap<Split, MetricsLine>,
     /// What a reader should know, for example groups missing from most batches.
     pub warnings: Vec<String>,
+    /// All teachers, where there are several; `teacher` is the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teachers: Vec<TeacherInfo>,
+    /// The biased network of `agre-kd`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub biased: Option<TeacherInfo>,
+    /// How the last layer was refit, for `dfr-train` and `dfr-val`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dfr: Option<DfrInfo>,
+    /// What was repeated, for `jtt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jtt: Option<JttInfo>,
+    /// [`HELD_OUT`] for a run whose weights were fitted to group-labelled validation data; its validation figures are no test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<String>,
+}
+
+/// What a run that was fitted to validation data says of itself, wherever it is shown.
+pub const HELD_OUT: &str = "uses group-balanced held-out data";
+
+/// How a last layer was refit (DFR, Kirichenko et al. 2023).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DfrInfo {
+    /// The run whose features it takes.
+    pub from: TeacherInfo,
+    /// `l1`.
+    pub penalty: String,
+    /// Its inverse strength, as scikit-learn counts it.
+    pub c: f64,
+    /// Group-balanced subsets whose last layers were averaged.
+    pub subsets: u32,
+    /// Samples of each group in a subset.
+    pub samples_per_group: u64,
+    /// Samples by which the penalty was chosen; none of them was fitted to.
+    pub chosen_on: u64,
+    /// Every penalty that was tried.
+    pub tried: Vec<DfrTrial>,
+}
+
+/// What a run that trained twice repeated (JTT, Liu et al. 2021).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JttInfo {
+    /// Epochs of the first run.
+    pub epochs: u32,
+    /// Times that each of its errors came in an epoch.
+    pub upweight: u32,
+    /// Its errors among the training samples, per group of the dataset.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// One penalty that was tried, by the samples it was chosen on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DfrTrial {
+    /// Inverse strength.
+    pub c: f64,
+    /// Share of correct samples.
+    pub accuracy: Option<f64>,
+    /// Plain mean over the groups.
+    pub mean_group_accuracy: Option<f64>,
+    /// Minimum over the groups.
+    pub worst_group_accuracy: Option<f64>,
 }
 
 /// Reads and checks `run.json` of the folder.

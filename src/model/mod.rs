@@ -6,6 +6,7 @@
 mod declare;
 pub mod eager;
 mod initialise;
+mod last_layer;
 mod network;
 pub mod operations;
 mod resnet;

@@ -107,13 +107,29 @@ pub enum TrainError {
         objective: &'static str,
     },
     /// A teacher that nobody listens to.
-    #[error("objective {objective} has no teacher; leave --teacher away, or train with --objective kd or group-distil")]
+    #[error(
+        "objective {objective} has no teacher; leave --teacher away, or train with --objective kd, agre-kd or group-distil"
+    )]
     UnwantedTeacher {
         /// The objective.
         objective: &'static str,
     },
+    /// No biased network for an objective that weights its teachers by one.
+    #[error(
+        "objective {objective} weights its teachers by a biased network, one trained by erm; give --biased RUN or --biased FILE.pt"
+    )]
+    NoBiased {
+        /// The objective.
+        objective: &'static str,
+    },
+    /// A biased network that nobody listens to.
+    #[error("objective {objective} has no biased network; leave --biased away, or train with --objective agre-kd")]
+    UnwantedBiased {
+        /// The objective.
+        objective: &'static str,
+    },
     /// The teacher tells other classes apart.
-    #[error("the teacher `{}` knows the classes {}, the dataset has {}; they must be the same", path.display(), quoted(found), quoted(expected))]
+    #[error("the network `{}` knows the classes {}, the dataset has {}; they must be the same", path.display(), quoted(found), quoted(expected))]
     TeacherClasses {
         /// The teacher.
         path: PathBuf,
@@ -129,7 +145,7 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// The teacher takes other images, or gives other logits than its classes.
-    #[error("the teacher `{}` does not fit the dataset: {reason}", path.display())]
+    #[error("the network `{}` does not fit the dataset: {reason}", path.display())]
     TeacherShape {
         /// The teacher.
         path: PathBuf,
@@ -138,7 +154,7 @@ pub enum TrainError {
     },
     /// The teacher was trained on samples that this run validates or tests with.
     #[error(
-        "the teacher `{}` was trained with {}, this run is with {}: it has seen subjects that are tested here; train a teacher of the same fold",
+        "the network `{}` was trained with {}, this run is with {}: it has seen subjects that are tested here; train one of the same fold",
         path.display(), fold_name(*found), fold_name(*expected)
     )]
     TeacherFold {
@@ -148,6 +164,30 @@ pub enum TrainError {
         found: Option<usize>,
         /// This run's.
         expected: Option<usize>,
+    },
+    /// A refit without a RUN.
+    #[error("objective {objective} refits the last layer of a run; give --from RUN")]
+    NothingToRefit {
+        /// The objective.
+        objective: &'static str,
+    },
+    /// A RUN that nobody refits.
+    #[error(
+        "objective {objective} trains a network of its own; leave --from away, or give --objective dfr-train or dfr-val"
+    )]
+    UnwantedBase {
+        /// The objective.
+        objective: &'static str,
+    },
+    /// Groups that cannot be in both halves of the validation split.
+    #[error(
+        "dfr-val fits to one half of the validation subjects and chooses with the other, and needs two subjects or more of every group there; {} \
+         has fewer: use dfr-train, or preprocess with more subjects for validation or another group-by",
+        quoted(groups)
+    )]
+    GroupsTooSmallToHalve {
+        /// These groups.
+        groups: Vec<String>,
     },
     /// A pixel that is no number.
     #[error("sample {sample_id} has a pixel that is not finite; make the dataset anew")]
@@ -223,6 +263,10 @@ impl Classify for TrainError {
             | Self::FoldRange { .. }
             | Self::NoTeacher { .. }
             | Self::UnwantedTeacher { .. }
+            | Self::NoBiased { .. }
+            | Self::UnwantedBiased { .. }
+            | Self::NothingToRefit { .. }
+            | Self::UnwantedBase { .. }
             | Self::TeacherUnnamed { .. } => FailureKind::Usage,
             Self::Interrupted { .. } | Self::InterruptedEarly => FailureKind::Interrupted,
             _ => FailureKind::Unusable,

@@ -11,7 +11,7 @@ use crate::formats::dataset::Split;
 use crate::formats::run::{GroupMetrics, MetricsLine};
 use crate::metrics::groups::GroupTally;
 use crate::objective::ObjectiveSettings;
-use crate::objective::tensor::{cross_entropy, distillation};
+use crate::objective::tensor::{cross_entropy, teacher_losses};
 use crate::torch::shim::to_channels_last;
 
 /// Images per pass; fixed, so that a sample's logits never depend on settings.
@@ -79,7 +79,7 @@ pub fn sample_loss(objective: &ObjectiveSettings, ce: &Tensor, kd: Option<&Tenso
 }
 
 impl Scores {
-    /// From logits `[n, K]` and labels `[n]` on one device; `teacher` `[n, K]` for objectives with one.
+    /// From logits `[n, K]` and labels `[n]` on one device; `teacher` for objectives with one.
     ///
     /// # Errors
     /// [`TrainError::Torch`].
@@ -91,7 +91,7 @@ impl Scores {
     ) -> Result<Self, TrainError> {
         let ce = cross_entropy(logits, labels)?;
         let kd = match teacher.filter(|_| objective.objective.needs_teacher()) {
-            Some(teacher) => Some(distillation(logits, teacher, objective.temperature)?),
+            Some(teacher) => Some(teacher_losses(objective, logits, teacher)?),
             None => None,
         };
         let losses = sample_loss(objective, &ce, kd.as_ref())?;

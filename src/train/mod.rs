@@ -1,23 +1,27 @@
 //! `train`: a DATASET becomes a RUN (design, sections 3 and 4).
 //!
-//! [`data`] splits and images; [`streams`] order and random numbers; [`augment`]; [`teacher`]; [`session`] the epochs with
-//! [`step`] inside; [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`finish`] the RUN's last files.
+//! [`data`] splits and images; [`streams`] order and random numbers; [`augment`]; [`teacher`] and [`teachers`]; [`session`] the epochs with
+//! [`step`] inside; [`jtt`] trains twice; [`dfr`] refits the last layer of a run; [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`finish`] the RUN's last files.
 //! What is random follows from seed and position alone, so an interrupted run goes on bit for bit.
 
 mod arithmetic;
 mod augment;
 mod checkpoint;
 mod data;
+mod dfr;
 mod error;
 mod evaluate;
 mod events;
 mod finish;
+mod jtt;
 mod optimiser;
+mod record;
 mod selection;
 mod session;
 mod step;
 mod streams;
 mod teacher;
+mod teachers;
 
 use std::path::Path;
 use std::time::Instant;
@@ -25,15 +29,18 @@ use std::time::Instant;
 use tch::Device;
 
 use crate::context::Context;
+use crate::formats::dataset::Split;
 use crate::formats::run::{RUN_JSON, RunJson, read_run_json};
 use crate::model::ModelSpec;
 use crate::objective::tensor::TensorObjective;
 use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
+use crate::settings::methods::DfrSettings;
 use crate::settings::train::TrainSettings;
 use crate::torch::choose_device;
 use data::{Images, Samples};
 use session::{Session, Work};
 use teacher::TeacherFile;
+use teachers::TeacherFiles;
 
 pub use error::TrainError;
 
@@ -63,13 +70,17 @@ pub fn train(
     context: Context<'_>,
 ) -> Result<TrainSummary, TrainError> {
     let started = Instant::now();
-    let device = choose_device(device)?;
+    let (device_name, device) = (device, choose_device(device)?);
     tch::set_num_threads(i32::try_from(context.pool.current_num_threads()).unwrap_or(i32::MAX));
     let samples = Samples::open(dataset, settings)?;
-    let teacher = TeacherFile::open(settings, &samples)?;
+    let base = base(settings, &samples)?;
+    // A refit network is the one it was.
+    let arch = base.as_ref().and_then(TeacherFile::architecture).unwrap_or(settings.arch);
+    let settings = &TrainSettings { arch, ..settings.clone() };
+    let teacher = TeacherFiles::open(settings, &samples)?;
     // Refuses what depends on the number of groups before anything is written.
     TensorObjective::new(settings.objective, &samples.objective_counts(settings), Device::Cpu)?;
-    let fingerprint = run_fingerprint(settings, &samples, teacher.as_ref());
+    let fingerprint = run_fingerprint(settings, &samples, teacher.as_ref(), base.as_ref());
     let folder = match OutDir::open(out, RUN_JSON, &fingerprint, force)? {
         Opened::UpToDate => {
             let run = read_run_json(out)?;
@@ -78,16 +89,39 @@ pub fn train(
         Opened::Work(folder) => folder,
     };
     let provenance = Provenance::begin(context.pool.current_num_threads(), &format!("{device:?}"));
-    let run = work(settings, &samples, teacher.as_ref(), (folder, provenance), device, context)?;
+    let run = match (&settings.dfr, &base) {
+        (Some(dfr), Some(base)) => refit(settings, &samples, (dfr, base), (folder, provenance), device, context)?,
+        _ => {
+            let first = |jtt| jtt::identify(jtt, settings, &samples, (folder.root(), device_name), context);
+            let errors = settings.jtt.as_ref().map(first).transpose()?;
+            work(settings, &samples, (teacher.as_ref(), errors.as_ref()), (folder, provenance), device, context)?
+        }
+    };
     Ok(TrainSummary { run, up_to_date: false, seconds: started.elapsed().as_secs_f64() })
 }
 
+/// The RUN that is refit, for objectives that do.
+fn base(settings: &TrainSettings, samples: &Samples) -> Result<Option<TeacherFile>, TrainError> {
+    let objective = settings.objective.objective;
+    match (objective.refits(), &settings.from) {
+        (true, _) => TeacherFile::open_base(settings, samples).map(Some),
+        (false, None) => Ok(None),
+        (false, Some(_)) => Err(TrainError::UnwantedBase { objective: objective.as_str() }),
+    }
+}
+
 /// What a RUN is made from.
-fn run_fingerprint(settings: &TrainSettings, samples: &Samples, teacher: Option<&TeacherFile>) -> String {
+fn run_fingerprint(
+    settings: &TrainSettings,
+    samples: &Samples,
+    teacher: Option<&TeacherFiles>,
+    base: Option<&TeacherFile>,
+) -> String {
     let json = samples.dataset.json();
-    let teacher = teacher.map_or("", |teacher| &teacher.info.weights_sha256);
+    let of_base = base.map(|base| base.info.weights_sha256.clone());
+    let others = teacher.map(TeacherFiles::fingerprint).or(of_base).unwrap_or_default();
     let settings = settings_toml(settings);
-    let parts = ["groupdistil.train/1", &settings, &json.content_hash, &json.plan_hash, teacher];
+    let parts = ["groupdistil.train/1", &settings, &json.content_hash, &json.plan_hash, &others];
     fingerprint(parts.map(str::as_bytes))
 }
 
@@ -98,10 +132,28 @@ fn settings_toml(settings: &TrainSettings) -> String {
     format!("# --seed {}{fold}\n{text}", settings.seed)
 }
 
+fn refit(
+    settings: &TrainSettings,
+    samples: &Samples,
+    (dfr, base): (&DfrSettings, &TeacherFile),
+    (folder, mut provenance): (OutDir, Provenance),
+    device: Device,
+    context: Context<'_>,
+) -> Result<RunJson, TrainError> {
+    let started = Instant::now();
+    let images = Images::load(samples, device, context)?;
+    let work = Work { settings, samples, images: &images, teacher: None, rows: &[], root: folder.root(), context };
+    let run = dfr::refit(work, dfr, base)?;
+    run.warnings.iter().for_each(|warning| tracing::info!("{warning}"));
+    provenance.note("seconds_refitting", started.elapsed().as_secs_f64());
+    folder.complete(&provenance.end(), &run)?;
+    Ok(run)
+}
+
 fn work(
     settings: &TrainSettings,
     samples: &Samples,
-    teacher: Option<&TeacherFile>,
+    (teacher, errors): (Option<&TeacherFiles>, Option<&jtt::Errors>),
     (folder, mut provenance): (OutDir, Provenance),
     device: Device,
     context: Context<'_>,
@@ -116,14 +168,18 @@ fn work(
         std: images.std.clone(),
     };
     let root = folder.root().to_path_buf();
-    let work = Work { settings, samples, images: &images, teacher, root: &root, context };
+    let train = samples.rows(Split::Train);
+    let rows = errors.map_or_else(|| train.clone(), |errors| errors.repeated(&train));
+    let work = Work { settings, samples, images: &images, teacher, rows: &rows, root: &root, context };
     let mut session = Session::open(work, &spec)?;
     provenance.note("resumed_at_step", session.position().steps);
     let reading = started.elapsed().as_secs_f64();
     let before = session.position().steps;
     session.train()?;
     let training = started.elapsed().as_secs_f64() - reading;
-    let run = finish::finish(&mut session, &spec)?;
+    let mut run = finish::finish(&mut session)?;
+    run.jtt = errors.map(|errors| errors.info(samples));
+    run.warnings.extend(errors.and_then(jtt::Errors::warning));
     run.warnings.iter().for_each(|warning| tracing::info!("{warning}"));
     let steps = run.steps - before;
     provenance.note("seconds_reading", reading);

@@ -14,7 +14,7 @@ use super::events::{EVENTS_FILE, Events};
 use super::optimiser::{Optimiser, Rate};
 use super::selection::Standing;
 use super::streams::{batches, epoch_order};
-use super::teacher::{Teacher, TeacherFile};
+use super::teachers::{TeacherFiles, Teachers};
 use super::{TrainError, step};
 use crate::context::Context;
 use crate::formats::dataset::Split;
@@ -34,8 +34,10 @@ pub struct Work<'a> {
     pub samples: &'a Samples,
     /// Their images.
     pub images: &'a Images<'a>,
-    /// The teacher's file, for objectives with one.
-    pub teacher: Option<&'a TeacherFile>,
+    /// The teachers' files, for objectives with one.
+    pub teacher: Option<&'a TeacherFiles>,
+    /// Rows of an epoch: the training samples, some of them more than once in `jtt`.
+    pub rows: &'a [usize],
     /// The RUN.
     pub root: &'a Path,
     /// Progress, interrupt, threads.
@@ -59,8 +61,8 @@ pub struct Session<'a> {
     pub(super) optimiser: Optimiser,
     pub(super) augmenter: Option<Augmenter>,
     pub(super) rate: Rate,
-    pub(super) teacher: Option<Teacher>,
-    /// Teacher logits `[N, K]` of the images as they are, on the CPU.
+    pub(super) teacher: Option<Teachers>,
+    /// Teacher logits `[N, K]`, or `[N, M, K]` of several, of the images as they are, on the CPU.
     pub(super) teacher_logits: Option<Tensor>,
     /// The same on the device, where training sees the images as they are.
     pub(super) cached: Option<Tensor>,
@@ -133,7 +135,7 @@ impl<'a> Session<'a> {
         let counts = samples.objective_counts(settings);
         let groups = samples.train_counts.len();
         let shape = samples.dataset.image_shape();
-        let load = |file: &TeacherFile| file.load(shape, device, arithmetic.channels_last);
+        let load = |files: &TeacherFiles| files.load(shape, device, arithmetic.channels_last);
         Ok(Self {
             arithmetic,
             optimiser: Optimiser::new(settings, &classifier, arithmetic.channels_last)?,
@@ -304,10 +306,9 @@ impl<'a> Session<'a> {
 
     /// One epoch, or the rest of it, with its evaluation; false when interrupted.
     fn epoch(&mut self) -> Result<bool, TrainError> {
-        let Work { settings, samples, context, .. } = self.work;
-        let rows = samples.rows(Split::Train);
+        let Work { settings, samples, rows, context, .. } = self.work;
         let groups: Vec<usize> = rows.iter().map(|&row| samples.groups[row]).collect();
-        let order = epoch_order(settings.sampler, &rows, &groups, settings.seed, self.position.epochs);
+        let order = epoch_order(settings.sampler, rows, &groups, settings.seed, self.position.epochs);
         let batches = batches(&order, settings.batch_size as usize);
         let done = usize::try_from(self.position.steps_in_epoch).unwrap_or(usize::MAX);
         for batch in batches.iter().skip(done) {
@@ -425,7 +426,7 @@ impl<'a> Session<'a> {
 
 /// Steps of every epoch.
 pub fn steps_per_epoch(work: Work<'_>) -> u64 {
-    batches(&work.samples.rows(Split::Train), work.settings.batch_size as usize).len() as u64
+    batches(work.rows, work.settings.batch_size as usize).len() as u64
 }
 
 /// A metrics line as TensorBoard's scalars.

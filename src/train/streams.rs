@@ -31,7 +31,7 @@ fn below(rng: &mut impl Rng, count: usize) -> usize {
 }
 
 /// Shuffles in place (Fisher and Yates).
-fn shuffle<T>(rng: &mut impl Rng, items: &mut [T]) {
+pub fn shuffle<T>(rng: &mut impl Rng, items: &mut [T]) {
     for last in (1..items.len()).rev() {
         items.swap(last, below(rng, last + 1));
     }

@@ -1,4 +1,4 @@
-//! The teacher: a RUN, or a TorchScript file. In eval mode, without gradient, with logits in the order of the dataset's classes.
+//! A teacher: a RUN, or a TorchScript file. In eval mode, without gradient, with logits in the order of the dataset's classes.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,10 @@ use tch::{CModule, Device, Kind, Tensor};
 use super::TrainError;
 use super::data::{Samples, indices, size};
 use crate::formats::model_metadata::{METADATA_FILE, ModelMetadata};
-use crate::formats::run::{RunJson, TeacherInfo, WEIGHTS, read_run_json};
+use crate::formats::run::{HELD_OUT, RunJson, TeacherInfo, WEIGHTS, read_run_json};
 use crate::fsx;
 use crate::model::{Architecture, Classifier, ModelSpec};
+use crate::settings::methods::TeacherImages;
 use crate::settings::train::TrainSettings;
 use crate::torch::script;
 
@@ -28,6 +29,8 @@ pub struct TeacherFile {
     /// Position in the teacher's logits per class of the dataset.
     order: Vec<usize>,
     run: Option<Box<RunJson>>,
+    /// What a file takes that was not exported by groupdistil.
+    foreign: Option<TeacherImages>,
 }
 
 /// What tells where a teacher's training data came from.
@@ -42,22 +45,28 @@ fn sha256(path: &Path) -> Result<String, TrainError> {
 }
 
 impl TeacherFile {
-    /// Looks at the teacher of the settings; `None` for objectives without one.
+    /// Looks at a RUN or a TorchScript file; `role` is what messages call it.
     ///
     /// # Errors
-    /// [`TrainError`] when there is none, when nobody listens to it, or when it does not fit the dataset.
-    pub fn open(settings: &TrainSettings, samples: &Samples) -> Result<Option<Self>, TrainError> {
-        let objective = settings.objective.objective;
-        match (&settings.teacher, objective.needs_teacher()) {
-            (None, false) => Ok(None),
-            (None, true) => Err(TrainError::NoTeacher { objective: objective.as_str() }),
-            (Some(_), false) => Err(TrainError::UnwantedTeacher { objective: objective.as_str() }),
-            (Some(path), true) if path.is_dir() => Self::open_run(path, settings, samples).map(Some),
-            (Some(path), true) => Self::open_script(path, settings, samples).map(Some),
+    /// [`TrainError`] when it does not fit the dataset.
+    pub fn open(path: &Path, role: &str, settings: &TrainSettings, samples: &Samples) -> Result<Self, TrainError> {
+        if path.is_dir() {
+            return Self::open_run(path, role, settings, samples);
         }
+        Self::open_script(path, role, settings, samples)
     }
 
-    fn open_run(path: &Path, settings: &TrainSettings, samples: &Samples) -> Result<Self, TrainError> {
+    /// The RUN whose last layer is refit.
+    ///
+    /// # Errors
+    /// [`TrainError`] when there is none, or when it does not fit the dataset.
+    pub fn open_base(settings: &TrainSettings, samples: &Samples) -> Result<Self, TrainError> {
+        let objective = settings.objective.objective.as_str();
+        let path = settings.from.as_ref().ok_or(TrainError::NothingToRefit { objective })?;
+        Self::open_run(path, "run that was refit", settings, samples)
+    }
+
+    fn open_run(path: &Path, role: &str, settings: &TrainSettings, samples: &Samples) -> Result<Self, TrainError> {
         let run = read_run_json(path)?;
         let channels = samples.dataset.image_shape().0;
         if run.image_shape[0] != channels {
@@ -65,7 +74,7 @@ impl TeacherFile {
             return Err(TrainError::TeacherShape { path: path.to_path_buf(), reason });
         }
         let origin = Origin { dataset_hash: &run.dataset_hash, fold: run.fold, seed: run.seed };
-        let warnings = check_origin(path, &origin, settings, samples)?;
+        let warnings = check_origin((path, role), &origin, settings, samples)?;
         Ok(Self {
             path: path.to_path_buf(),
             info: TeacherInfo {
@@ -78,10 +87,11 @@ impl TeacherFile {
             warnings,
             order: class_order(path, &run.classes, samples.dataset.classes())?,
             run: Some(Box::new(run)),
+            foreign: None,
         })
     }
 
-    fn open_script(path: &Path, settings: &TrainSettings, samples: &Samples) -> Result<Self, TrainError> {
+    fn open_script(path: &Path, role: &str, settings: &TrainSettings, samples: &Samples) -> Result<Self, TrainError> {
         let weights_sha256 = sha256(path)?;
         let metadata = match script::extra_file(path, METADATA_FILE)? {
             Some(bytes) => Some(serde_json::from_slice::<ModelMetadata>(&bytes).map_err(|error| {
@@ -94,12 +104,11 @@ impl TeacherFile {
         let warnings = match &metadata {
             Some(known) => {
                 let origin = Origin { dataset_hash: &known.hashes.dataset, fold: known.fold, seed: known.seed };
-                check_origin(path, &origin, settings, samples)?
+                check_origin((path, role), &origin, settings, samples)?
             }
-            None => vec![
-                "the teacher does not say what it was trained on; it may have seen subjects that are tested here"
-                    .to_owned(),
-            ],
+            None => vec![format!(
+                "the {role} does not say what it was trained on; it may have seen subjects that are tested here"
+            )],
         };
         Ok(Self {
             path: path.to_path_buf(),
@@ -113,6 +122,7 @@ impl TeacherFile {
             warnings,
             order: class_order(path, classes, samples.dataset.classes())?,
             run: None,
+            foreign: metadata.is_none().then(|| settings.teacher_images.clone()),
         })
     }
 
@@ -128,7 +138,7 @@ impl TeacherFile {
     ) -> Result<Teacher, TrainError> {
         let network = match &self.run {
             Some(run) => Network::Run(Box::new(self.classifier(run, device, channels_last)?)),
-            None => Network::Script(script::load(&self.path, device)?),
+            None => Network::Script(script::load(&self.path, device)?, self.foreign.clone().unwrap_or_default()),
         };
         let identity = self.order.iter().enumerate().all(|(index, &position)| index == position);
         let order = if identity { None } else { Some(indices(&self.order, device)?) };
@@ -145,6 +155,40 @@ impl TeacherFile {
             return Err(wrong(format!("it gives {:?} logits for one image, not {}", logits.size(), self.order.len())));
         }
         Ok(teacher)
+    }
+
+    /// The network of a RUN, with its weights.
+    ///
+    /// # Errors
+    /// [`TrainError`] for a TorchScript file, or when the weights cannot be read or do not fit.
+    pub fn network(&self, device: Device, channels_last: bool) -> Result<Classifier, TrainError> {
+        match &self.run {
+            Some(run) => self.classifier(run, device, channels_last),
+            None => Err(self.no_last_layer()),
+        }
+    }
+
+    /// What is said of a network whose last layer cannot be refit.
+    pub fn no_last_layer(&self) -> TrainError {
+        let reason = "it has no single last layer to refit".to_owned();
+        TrainError::TeacherShape { path: self.path.clone(), reason }
+    }
+
+    /// Selected epoch, epochs and steps of a RUN.
+    pub fn trained(&self) -> (u64, u64, u64) {
+        self.run.as_ref().map_or((0, 0, 0), |run| (run.best_epoch, run.epochs, run.steps))
+    }
+
+    /// The architecture of a RUN.
+    pub fn architecture(&self) -> Option<Architecture> {
+        Architecture::from_name(self.info.architecture.as_deref()?)
+    }
+
+    /// What a run that learns from this one inherits: that held-out data were used.
+    pub fn held_out(&self) -> Option<String> {
+        let of_file = self.info.objective.as_deref() == Some("dfr-val");
+        let is_held_out = of_file || self.run.as_ref().is_some_and(|run| run.held_out.is_some());
+        is_held_out.then(|| HELD_OUT.to_owned())
     }
 
     fn classifier(&self, run: &RunJson, device: Device, channels_last: bool) -> Result<Classifier, TrainError> {
@@ -181,7 +225,7 @@ fn class_order(path: &Path, found: &[String], expected: &[String]) -> Result<Vec
 
 /// Refuses a teacher that was trained on this run's test subjects, and says what is not known.
 fn check_origin(
-    path: &Path,
+    (path, role): (&Path, &str),
     origin: &Origin<'_>,
     settings: &TrainSettings,
     samples: &Samples,
@@ -189,15 +233,14 @@ fn check_origin(
     let json = samples.dataset.json();
     let mut warnings = Vec::new();
     if origin.dataset_hash != json.content_hash {
-        warnings.push(
-            "the teacher was trained on another dataset; it may have seen subjects that are tested here".to_owned(),
-        );
+        warnings
+            .push(format!("the {role} was trained on another dataset; it may have seen subjects that are tested here"));
     } else if json.folds.is_some() && origin.fold.unwrap_or(0) != settings.fold.unwrap_or(0) {
         let (found, expected) = (origin.fold, settings.fold);
         return Err(TrainError::TeacherFold { path: path.to_path_buf(), found, expected });
     }
     if origin.seed != settings.seed {
-        warnings.push(format!("the teacher is of seed {}, this run of seed {}", origin.seed, settings.seed));
+        warnings.push(format!("the {role} is of seed {}, this run of seed {}", origin.seed, settings.seed));
     }
     Ok(warnings)
 }
@@ -211,14 +254,30 @@ pub struct Teacher {
 
 enum Network {
     Run(Box<Classifier>),
-    Script(CModule),
+    Script(CModule, TeacherImages),
+}
+
+/// Images as a foreign network takes them: resized as by PyTorch's `interpolate(mode="bilinear", antialias=True)`, then normalised.
+fn prepared(x: &Tensor, images: &TeacherImages) -> Result<Tensor, tch::TchError> {
+    let mut x = x.shallow_clone();
+    if let Some([rows, columns]) = images.input {
+        let wanted = [i64::from(rows), i64::from(columns)];
+        if x.size()[2..] != wanted {
+            x = x.f_internal_upsample_bilinear2d_aa(wanted, false, None, None)?;
+        }
+    }
+    let (Some(mean), Some(std)) = (&images.mean, &images.std) else { return Ok(x) };
+    let shape = [1, -1, 1, 1];
+    let constant =
+        |values: &[f64]| Tensor::f_from_slice(values)?.f_to_kind(x.kind())?.f_to_device(x.device())?.f_view(shape);
+    x.f_sub(&constant(mean)?)?.f_div(&constant(std)?)
 }
 
 impl Network {
     fn logits(&self, x: &Tensor) -> Result<Tensor, tch::TchError> {
         match self {
             Self::Run(classifier) => Ok(tch::no_grad(|| classifier.forward(x, false))),
-            Self::Script(module) => tch::no_grad(|| module.forward_ts(&[x])),
+            Self::Script(module, images) => tch::no_grad(|| module.forward_ts(&[prepared(x, images)?])),
         }
     }
 }
@@ -243,6 +302,18 @@ mod tests {
 
     fn names(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()
+    }
+
+    /// torch 2.11: interpolate([[1, 2, 3, 4]] * 4, (2, 2), mode="bilinear", antialias=True) is [[1.7142857, 3.2857143]] * 2.
+    #[test]
+    fn images_of_a_foreign_teacher_are_resized_as_pytorch_does_then_normalised() {
+        let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0]).repeat([4]).view([1, 1, 4, 4]);
+        let images = TeacherImages { input: Some([2, 2]), mean: Some(vec![0.5]), std: Some(vec![2.0]) };
+        let found = Vec::<f32>::try_from(prepared(&x, &images).unwrap().view([-1])).unwrap();
+        for (found, expected) in found.iter().zip([1.714_285_7, 3.285_714_3, 1.714_285_7, 3.285_714_3]) {
+            assert!((found - (expected - 0.5) / 2.0).abs() < 1e-5, "{found} {expected}");
+        }
+        assert_eq!(prepared(&x, &TeacherImages::default()).unwrap(), x);
     }
 
     #[test]

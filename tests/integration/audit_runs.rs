@@ -96,6 +96,11 @@ impl RunSpec {
             steps: 480,
             final_metrics: BTreeMap::new(),
             warnings: self.warnings.clone(),
+            teachers: Vec::new(),
+            biased: None,
+            dfr: None,
+            jtt: None,
+            held_out: None,
         }
     }
 }

@@ -19,6 +19,7 @@ mod ingest;
 mod ingest_refusals;
 mod inspect;
 mod layouts;
+mod methods;
 mod model;
 mod objective;
 mod phantom;

@@ -18,17 +18,17 @@ use crate::support::{expect_exit, groupdistil, run_python};
 
 /// What a tiny dataset is made of.
 #[derive(Clone, Copy)]
-struct Tiny {
+pub struct Tiny {
     /// Samples per (label, site) in training: the label goes with the site.
-    train: [[usize; 2]; 2],
+    pub train: [[usize; 2]; 2],
     /// Samples per (label, site) in validation and in test.
-    held: [[usize; 2]; 2],
-    folds: Option<usize>,
+    pub held: [[usize; 2]; 2],
+    pub folds: Option<usize>,
     /// Rows and columns.
-    side: usize,
+    pub side: usize,
 }
 
-const SHORTCUT: Tiny = Tiny { train: [[30, 6], [6, 30]], held: [[8, 8], [8, 8]], folds: None, side: 24 };
+pub const SHORTCUT: Tiny = Tiny { train: [[30, 6], [6, 30]], held: [[8, 8], [8, 8]], folds: None, side: 24 };
 
 fn plan(side: usize) -> Plan {
     Plan {
@@ -81,7 +81,7 @@ fn image(side: usize, label: usize, site: usize, state: &mut u64) -> Vec<f32> {
 }
 
 /// Writes the dataset; samples of a subject come in pairs.
-fn write(folder: &Path, tiny: Tiny) -> PathBuf {
+pub fn write(folder: &Path, tiny: Tiny) -> PathBuf {
     let mut state = 7;
     let mut samples = Vec::new();
     let splits = [(Split::Train, tiny.train), (Split::Val, tiny.held), (Split::Test, tiny.held)];
@@ -122,14 +122,14 @@ fn write(folder: &Path, tiny: Tiny) -> PathBuf {
 
 const FAST: &str = "arch = \"compact-resnet\"\nbatch_size = 16\nlearning_rate = 3e-3\naugment = false\n";
 
-fn settings(text: &str, seed: u64, teacher: Option<&Path>) -> TrainSettings {
+pub fn settings(text: &str, seed: u64, teacher: Option<&Path>) -> TrainSettings {
     let mut table: toml::Table = toml::from_str(FAST).unwrap();
     table.extend(toml::from_str::<toml::Table>(text).unwrap());
     let wire: TrainWire = table.try_into().unwrap();
     TrainSettings::from_wire(&wire, seed, None, teacher.map(Path::to_path_buf)).unwrap()
 }
 
-fn run_with(
+pub fn run_with(
     settings: &TrainSettings,
     dataset: &Path,
     out: &Path,
@@ -140,11 +140,11 @@ fn run_with(
     train(settings, dataset, out, false, "cpu", Context { observer, interrupt, pool: &pool })
 }
 
-fn run(settings: &TrainSettings, dataset: &Path, out: &Path) -> Result<TrainSummary, TrainError> {
+pub fn run(settings: &TrainSettings, dataset: &Path, out: &Path) -> Result<TrainSummary, TrainError> {
     run_with(settings, dataset, out, &Silent, &Interrupt::default())
 }
 
-fn bytes(out: &Path, file: &str) -> Vec<u8> {
+pub fn bytes(out: &Path, file: &str) -> Vec<u8> {
     std::fs::read(out.join(file)).unwrap()
 }
 
@@ -175,14 +175,14 @@ fn every_objective_trains_and_fills_its_folder() {
 }
 
 /// Asks to stop after so many training steps.
-struct StopAfter<'a> {
+pub struct StopAfter<'a> {
     steps: std::sync::atomic::AtomicU64,
     interrupt: &'a Interrupt,
     training: std::sync::atomic::AtomicBool,
 }
 
 impl<'a> StopAfter<'a> {
-    fn new(steps: u64, interrupt: &'a Interrupt) -> Self {
+    pub fn new(steps: u64, interrupt: &'a Interrupt) -> Self {
         Self { steps: steps.into(), interrupt, training: false.into() }
     }
 }
@@ -213,7 +213,7 @@ const SAME: [&str; 7] = [
 ];
 
 #[track_caller]
-fn expect_same(first: &Path, second: &Path) {
+pub fn expect_same(first: &Path, second: &Path) {
     for file in SAME {
         assert!(bytes(first, file) == bytes(second, file), "{file} differs");
     }
