@@ -298,6 +298,7 @@ fn identity(csv_sha256: String) -> Identity {
         seed: None,
         selection: None,
         teacher: None,
+        held_out: None,
         dataset_hash: None,
         plan_hash: None,
         train_counts: BTreeMap::new(),

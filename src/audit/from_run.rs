@@ -196,8 +196,10 @@ fn history(json: &RunJson, lines: &[MetricsLine]) -> History {
 }
 
 fn identity(json: &RunJson, source: SourceKind, networks: Vec<Network>) -> Identity {
+    let base = json.dfr.as_ref().and_then(|dfr| dfr.from.objective.as_ref());
+    let objective = base.map_or_else(|| json.objective.clone(), |base| format!("{base}+{}", json.objective));
     Identity {
-        name: format!("{} {}", json.objective, json.architecture),
+        name: format!("{objective} {}", json.architecture),
         source,
         objective: Some(json.objective.clone()),
         architecture: Some(json.architecture.clone()),
@@ -205,6 +207,7 @@ fn identity(json: &RunJson, source: SourceKind, networks: Vec<Network>) -> Ident
         seed: Some(json.seed),
         selection: Some(json.selection.clone()),
         teacher: json.teacher.clone(),
+        held_out: json.held_out.clone(),
         dataset_hash: Some(json.dataset_hash.clone()),
         plan_hash: Some(json.plan_hash.clone()),
         train_counts: json.train_counts.clone(),

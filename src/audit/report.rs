@@ -298,6 +298,9 @@ pub struct Identity {
     pub selection: Option<String>,
     /// Its teacher.
     pub teacher: Option<TeacherInfo>,
+    /// Said of a model that was fitted to group-labelled validation data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<String>,
     /// `content_hash` of the dataset.
     pub dataset_hash: Option<String>,
     /// `plan_hash` of the dataset.

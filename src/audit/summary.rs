@@ -126,6 +126,14 @@ pub(super) fn warnings(report: &AuditReport, of_reading: &[String]) -> Vec<Strin
             warnings.push("These are training subjects: the numbers say nothing about new patients.".into())
         }
     }
+    for model in &report.models {
+        if let Some(held_out) = &model.identity.held_out {
+            let name = &model.identity.name;
+            warnings.push(format!(
+                "{name} {held_out}: its weights know validation subjects and their groups, as other models' do not."
+            ));
+        }
+    }
     if let Some(folds) = report.data.folds {
         warnings.push(format!(
             "Out-of-fold predictions: each subject was predicted by the one of {folds} networks that was not trained on it, and \

@@ -16,7 +16,8 @@ use crate::settings::compare::{CompareSettings, CompareWire};
 
 const EXAMPLES: &str = "\
 A method is an objective; -total after group-distil weights cross-entropy and distillation together, -balanced draws every group
-alike. Per seed one teacher is trained, and all methods of the seed share it, the initial weights and the batch order.
+alike. METHOD+dfr-train and METHOD+dfr-val refit a method's last layer (alone: that of erm); dfr-val uses group-balanced held-out data, and
+the table says so. Per seed one teacher is trained, and all methods of the seed share it, the initial weights and the batch order.
 
 A key of --set goes to every training run; teacher.KEY to the teachers, student.KEY to the students, method.NAME.KEY to one method.
 
@@ -24,6 +25,8 @@ Examples:
   groupdistil compare dataset --out cmp --methods erm,kd,group-distil --seeds 5
   groupdistil compare dataset --out cmp --methods erm,erm-balanced,group-dro,kd,group-distil,group-distil-total --seeds 8 \\
       --set epochs=40 --set teacher.weight_decay=0.01 --set method.group-distil.eta=0.3
+
+  groupdistil compare dataset --out cmp --methods erm,dfr-val,group-distil,group-distil+dfr-val --set dfr_subsets=20
 
 Every training run is a folder seed-N/METHOD, up to date or resumed by itself: give more seeds or methods, and only those are
 trained.";
@@ -117,6 +120,10 @@ fn table(summary: &CompareSummary, out: &Path) -> String {
     for (kind, what) in [("sample", "per sample"), ("subject", "per subject")] {
         section(&mut text, compare.baseline.as_deref(), compare.confidence, (kind, what), &compare.summary);
     }
+    let held_out = |summary: &MethodSummary| Some(format!("{} {}", summary.method, summary.held_out.as_ref()?));
+    for note in compare.summary.iter().filter_map(held_out) {
+        let _ = writeln!(text, "\nnote: {note}");
+    }
     let _ = writeln!(text, "\n{} of {} runs were there already", summary.up_to_date, compare.runs.len());
     let _ = writeln!(text, "written: {}", out.display());
     text
@@ -140,7 +147,7 @@ fn section(
             let _ = writeln!(text);
         }
     }
-    for MethodSummary { method, figures } in methods {
+    for MethodSummary { method, figures, .. } in methods {
         let figure = |name: &str| figures.get(&format!("{kind}_{name}"));
         let _ = write!(text, "{method:width$}");
         for name in ["accuracy", "worst_group_accuracy"] {

@@ -88,7 +88,8 @@ pub fn summary(runs: &[ComparedRun], methods: &[&str], baseline: Option<&str>, c
             let against = baseline.filter(|baseline| baseline != method).map(|baseline| values(baseline, figure));
             (figure.0.to_owned(), over_seeds(&own, against.as_ref(), confidence))
         });
-        MethodSummary { method: (*method).to_owned(), figures: figures.collect() }
+        let held_out = runs.iter().filter(|run| run.method == *method).find_map(|run| run.held_out.clone());
+        MethodSummary { method: (*method).to_owned(), held_out, figures: figures.collect() }
     };
     methods.iter().map(one).collect()
 }

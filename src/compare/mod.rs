@@ -126,8 +126,8 @@ pub fn compare(
             one(TEACHER, seed, &settings.teacher_settings(seed)?)?;
         }
         for method in &settings.methods {
-            let teacher = folder.path(format!("seed-{seed}")).join(TEACHER);
-            one(&method.name, seed, &settings.method_settings(method, seed, teacher)?)?;
+            let runs = folder.path(format!("seed-{seed}"));
+            one(&method.name, seed, &settings.method_settings(method, seed, &runs)?)?;
         }
     }
     let teacher = settings.needs_teacher().then_some(TEACHER);
@@ -159,6 +159,7 @@ fn compared(method: &str, folder: String, run: &RunJson, predictions: &Predictio
         architecture: run.architecture.clone(),
         parameters: run.parameters,
         best_epoch: run.best_epoch,
+        held_out: run.held_out.clone(),
         sample: figures::per_sample(run),
         subject: figures::per_subject(run, predictions),
     }

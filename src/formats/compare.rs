@@ -46,6 +46,9 @@ pub struct ComparedRun {
     pub parameters: u64,
     /// The selected epoch.
     pub best_epoch: u64,
+    /// Said of a run that was fitted to group-labelled validation data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<String>,
     /// Per sample.
     pub sample: Figures,
     /// Per subject: mean softmax over a stack's samples, then over stacks.
@@ -76,6 +79,9 @@ pub struct OverSeeds {
 pub struct MethodSummary {
     /// The method, or `teacher`.
     pub method: String,
+    /// As its runs say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<String>,
     /// By name of the figure.
     pub figures: BTreeMap<String, OverSeeds>,
 }
@@ -129,5 +135,6 @@ pub fn write_csv(runs: &[ComparedRun], path: &Path) -> Result<(), TableError> {
         .with("subject_mean_group_accuracy", float(|run| run.subject.mean_group_accuracy))
         .with("subject_worst_group_accuracy", float(|run| run.subject.worst_group_accuracy))
         .with("subject_worst_group", text(|run| run.subject.worst_group.as_ref()))
+        .with("held_out", text(|run| run.held_out.as_ref()))
         .write_csv(path)
 }

@@ -1,7 +1,7 @@
 //! Settings of `compare`: which methods, how many seeds, and what each of them trains with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,8 @@ impl Classify for CompareSettingsError {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompareWire {
-    /// An objective each, with `-total` for the other scope of `group-distil` and `-balanced` for the balanced sampler.
+    /// An objective each, with `-total` for the other scope of `group-distil` and `-balanced` for the balanced sampler; `METHOD+dfr-val` and
+    /// `METHOD+dfr-train` refit a method's last layer, `dfr-val` and `dfr-train` alone that of `erm`.
     pub methods: Option<Vec<String>>,
     /// The method that the others are compared with.
     pub baseline: Option<String>,
@@ -75,6 +76,8 @@ pub struct Method {
     pub wire: TrainWire,
     /// Whether it learns from the seed's teacher.
     pub needs_teacher: bool,
+    /// The method whose last layer it refits; it stands before this one.
+    pub base: Option<String>,
 }
 
 /// Checked settings of a comparison.
@@ -102,7 +105,7 @@ fn named(name: &str) -> Option<TrainWire> {
     let (rest, balanced) = name.strip_suffix("-balanced").map_or((name, false), |rest| (rest, true));
     let (rest, total) = rest.strip_suffix("-total").map_or((rest, false), |rest| (rest, true));
     let objective = ObjectiveKind::from_name(rest)?;
-    if total && objective != ObjectiveKind::GroupDistil {
+    if objective.refits() || objective.needs_biased() || (total && objective != ObjectiveKind::GroupDistil) {
         return None;
     }
     Some(TrainWire {
@@ -111,6 +114,27 @@ fn named(name: &str) -> Option<TrainWire> {
         sampler: balanced.then_some(Sampler::GroupBalanced),
         ..TrainWire::default()
     })
+}
+
+/// The method whose last layer a name refits, and how.
+fn refit(name: &str) -> Option<(&str, ObjectiveKind)> {
+    let (base, refit) = name.rsplit_once('+').unwrap_or(("erm", name));
+    let objective = ObjectiveKind::from_name(refit).filter(|objective| objective.refits())?;
+    Some((base, objective))
+}
+
+/// The names in the order of the table: a method that is refit stands before its refit, and is there even where nobody named it.
+fn with_bases(names: &[String]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for name in names {
+        let base = refit(name).map(|(base, _)| base.to_owned());
+        for one in base.into_iter().chain([name.clone()]) {
+            if !all.contains(&one) {
+                all.push(one);
+            }
+        }
+    }
+    all
 }
 
 fn wrong(key: &'static str, found: impl ToString, expected: impl ToString) -> CompareSettingsError {
@@ -129,18 +153,23 @@ impl TryFrom<CompareWire> for CompareSettings {
             .unwrap_or_default()
             .over(&common)
             .over(&TrainWire { arch: Some(Architecture::CompactResnet), ..TrainWire::default() });
+        if names.is_empty() || names.iter().collect::<BTreeSet<_>>().len() < names.len() {
+            return Err(wrong("methods", format!("{names:?}"), "at least one, each once"));
+        }
+        let names = with_bases(&names);
         let mut methods = Vec::new();
         for name in &names {
-            let Some(named) = named(name) else {
-                let expected = "erm, kd, group-dro or group-distil, with -total (group-distil) or -balanced after it";
+            let refit = refit(name);
+            let of_refit = refit.map(|(_, kind)| TrainWire { objective: Some(kind), ..TrainWire::default() });
+            let Some(named) = of_refit.or_else(|| named(name)) else {
+                let expected = "erm, kd, group-dro, group-distil or jtt, with -total (group-distil) or -balanced after it; dfr-train or dfr-val, alone or after \
+                                another method and `+`";
                 return Err(wrong("methods", format!("`{name}`"), expected));
             };
             let wire = own.remove(name).unwrap_or_default().over(&named).over(&student);
             let needs_teacher = wire.objective.is_some_and(ObjectiveKind::needs_teacher);
-            methods.push(Method { name: name.clone(), wire, needs_teacher });
-        }
-        if methods.is_empty() || names.iter().collect::<BTreeSet<_>>().len() < names.len() {
-            return Err(wrong("methods", format!("{names:?}"), "at least one, each once"));
+            let base = refit.map(|(base, _)| base.to_owned());
+            methods.push(Method { name: name.clone(), wire, needs_teacher, base });
         }
         if let Some(name) = own.keys().next() {
             return Err(wrong("method", format!("`{name}`"), format!("one of {}", names.join(", "))));
@@ -190,7 +219,7 @@ impl CompareSettings {
             .map_err(|source| CompareSettingsError::Train { method: TEACHER.to_owned(), source })
     }
 
-    /// A method's training of a seed; `teacher` is the RUN to learn from.
+    /// A method's training of a seed; `folder` holds the seed's RUNs by method.
     ///
     /// # Errors
     /// [`CompareSettingsError::Train`].
@@ -198,11 +227,21 @@ impl CompareSettings {
         &self,
         method: &Method,
         seed: u64,
-        teacher: PathBuf,
+        folder: &Path,
     ) -> Result<TrainSettings, CompareSettingsError> {
-        let teacher = method.needs_teacher.then_some(teacher);
-        TrainSettings::from_wire(&method.wire, seed, self.fold, teacher)
-            .map_err(|source| CompareSettingsError::Train { method: method.name.clone(), source })
+        let teacher = method.needs_teacher.then(|| folder.join(TEACHER));
+        let from = method.base.as_ref().map(|base| folder.join(base));
+        let settings = TrainSettings::from_wire(&method.wire, seed, self.fold, teacher)
+            .map_err(|source| CompareSettingsError::Train { method: method.name.clone(), source })?;
+        if settings.objective.objective.refits() != from.is_some() {
+            let found = settings.objective.objective.as_str();
+            return Err(wrong(
+                "method.objective",
+                format!("{found} in `{}`", method.name),
+                "the one that the name says",
+            ));
+        }
+        Ok(TrainSettings { from, ..settings })
     }
 
     fn check(&self) -> Result<(), CompareSettingsError> {
@@ -213,7 +252,7 @@ impl CompareSettings {
             }
             self.teacher_settings(0)?;
         }
-        self.methods.iter().try_for_each(|method| self.method_settings(method, 0, PathBuf::new()).map(drop))
+        self.methods.iter().try_for_each(|method| self.method_settings(method, 0, Path::new("")).map(drop))
     }
 }
 
@@ -234,11 +273,29 @@ mod tests {
         assert_eq!((settings.seeds.as_slice(), settings.baseline.as_deref()), (&[5, 6][..], Some("kd")));
         let teacher = settings.teacher_settings(5).unwrap();
         assert_eq!((teacher.epochs, teacher.batch_size, teacher.arch), (9, 8, Architecture::Resnet18));
-        let kd = settings.method_settings(&settings.methods[0], 5, "t".into()).unwrap();
+        let kd = settings.method_settings(&settings.methods[0], 5, Path::new("t")).unwrap();
         assert_eq!((kd.epochs, kd.batch_size, kd.objective.alpha, kd.arch), (3, 16, 0.5, Architecture::CompactResnet));
-        let total = settings.method_settings(&settings.methods[1], 5, "t".into()).unwrap();
+        let total = settings.method_settings(&settings.methods[1], 5, Path::new("t")).unwrap();
         assert_eq!((total.objective.scope, total.sampler), (Scope::Total, Sampler::GroupBalanced));
         assert_eq!(total.objective.alpha, 0.9);
+    }
+
+    #[test]
+    fn a_refit_stands_after_what_it_refits_and_takes_settings_of_its_own() {
+        let text = "methods = ['dfr-val', 'group-distil+dfr-train', 'erm']\n[common]\ndfr_subsets = 3\n\
+                    [method.'group-distil+dfr-train']\ndfr_c = [0.5]\n[method.group-distil]\nalpha = 0.5";
+        let settings = parse(text).unwrap();
+        let names: Vec<&str> = settings.methods.iter().map(|method| method.name.as_str()).collect();
+        assert_eq!(names, ["erm", "dfr-val", "group-distil", "group-distil+dfr-train"]);
+        let of = |at: usize| settings.method_settings(&settings.methods[at], 5, Path::new("seed-5")).unwrap();
+        assert_eq!((of(1).from.unwrap(), of(1).teacher), ("seed-5/erm".into(), None));
+        assert_eq!((of(3).from.unwrap(), of(3).dfr.unwrap().c), ("seed-5/group-distil".into(), vec![0.5]));
+        assert_eq!((of(2).objective.alpha, of(1).dfr.unwrap().subsets), (0.5, 3));
+        assert!(settings.needs_teacher());
+        for wrong in ["dfr-val+erm", "kd+dfr", "dfr-val-balanced", "erm+dfr-val+dfr-val"] {
+            assert!(parse(&format!("methods = ['{wrong}']")).is_err(), "{wrong}");
+        }
+        assert!(parse("methods = ['erm']\n[method.erm]\nobjective = 'dfr-val'").unwrap_err().contains("the name says"));
     }
 
     #[test]

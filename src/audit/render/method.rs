@@ -94,6 +94,7 @@ fn hashes(model: &ModelReport, kind: &str) -> Markup {
     add("Dataset", identity.dataset_hash.as_ref().map(hash));
     add("Preprocessing plan", identity.plan_hash.as_ref().map(hash));
     add("Predictions (CSV)", identity.csv_sha256.as_ref().map(hash));
+    add("Data", identity.held_out.as_ref().map(|value| text(value)));
     if let Some(teacher) = &identity.teacher {
         add("Teacher's weights", Some(hash(&teacher.weights_sha256)));
     }

@@ -133,6 +133,7 @@ fn model_name(model: &ModelReport) -> Markup {
     html! {
         (identity.name)
         @if let Some(role) = role { " " (pill("plain", role)) }
+        @if let Some(held_out) = &identity.held_out { " " (pill("plain", held_out)) }
         @if let Some(count) = identity.parameters { small.range { (parameters(count)) " parameters" } }
     }
 }
