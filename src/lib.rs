@@ -4,7 +4,7 @@
 //! sources (DICOM, NIfTI, images + CSV)
 //!   -> ingest      every file used, skipped or rejected with a reason; stacks, labels, groups      COHORT
 //!   -> preprocess  cine slices to comparable images, split by subject                              DATASET
-//!   -> train       teacher, then student: ERM | KD | GroupDRO | GroupDistil                        RUN
+//!   -> train       teacher, then student: ERM | KD | GroupDRO | GroupDistil | JTT | AGRE-KD | DFR  RUN
 //!   -> export      self-describing TorchScript                                                     MODEL.pt
 //!   -> audit       per-site report with subject-level intervals and a gate                         REPORT
 //! ```

@@ -130,7 +130,7 @@ pub(super) fn warnings(report: &AuditReport, of_reading: &[String]) -> Vec<Strin
         if let Some(held_out) = &model.identity.held_out {
             let name = &model.identity.name;
             warnings.push(format!(
-                "{name} {held_out}: its weights know validation subjects and their groups, as other models' do not."
+                "{name}: {held_out}. Validation subjects and their groups are in its weights, as they are not in other models'."
             ));
         }
     }

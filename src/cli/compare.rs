@@ -17,7 +17,7 @@ use crate::settings::compare::{CompareSettings, CompareWire};
 const EXAMPLES: &str = "\
 A method is an objective; -total after group-distil weights cross-entropy and distillation together, -balanced draws every group
 alike. METHOD+dfr-train and METHOD+dfr-val refit a method's last layer (alone: that of erm); dfr-val uses group-balanced held-out data, and
-the table says so. Per seed one teacher is trained, and all methods of the seed share it, the initial weights and the batch order.
+the table says so. agre-kd takes the seed's erm as its biased network. Per seed one teacher (--set teachers=N: several) is trained, and all methods of the seed share it, the initial weights and the batch order.
 
 A key of --set goes to every training run; teacher.KEY to the teachers, student.KEY to the students, method.NAME.KEY to one method.
 
@@ -32,8 +32,19 @@ Every training run is a folder seed-N/METHOD, up to date or resumed by itself: g
 trained.";
 
 /// Top-level keys of the settings; any other key of `--set` belongs to every training run.
-const KEYS: [&str; 10] =
-    ["methods", "baseline", "seeds", "first_seed", "fold", "confidence", "common", "teacher", "student", "method"];
+const KEYS: [&str; 11] = [
+    "methods",
+    "baseline",
+    "seeds",
+    "teachers",
+    "first_seed",
+    "fold",
+    "confidence",
+    "common",
+    "teacher",
+    "student",
+    "method",
+];
 
 /// Arguments of `groupdistil compare`.
 #[derive(Debug, Args)]
@@ -120,7 +131,7 @@ fn table(summary: &CompareSummary, out: &Path) -> String {
     for (kind, what) in [("sample", "per sample"), ("subject", "per subject")] {
         section(&mut text, compare.baseline.as_deref(), compare.confidence, (kind, what), &compare.summary);
     }
-    let held_out = |summary: &MethodSummary| Some(format!("{} {}", summary.method, summary.held_out.as_ref()?));
+    let held_out = |summary: &MethodSummary| Some(format!("{}: {}", summary.method, summary.held_out.as_ref()?));
     for note in compare.summary.iter().filter_map(held_out) {
         let _ = writeln!(text, "\nnote: {note}");
     }

@@ -1,4 +1,4 @@
-//! `compare`: the same data and seeds through several methods. Per seed one teacher, then each method; RUN folders
+//! `compare`: the same data and seeds through several methods. Per seed its teachers, then each method; RUN folders
 //! `seed-<s>/<method>`; figures per sample and per subject on the test split; differences paired by seed.
 //!
 //! Each RUN is up to date or resumed by itself, so a comparison that was interrupted goes on where it was, and one that is given
@@ -19,7 +19,7 @@ use crate::formats::run::{PREDICTIONS, RunJson};
 use crate::formats::table::TableError;
 use crate::fsx::{self, FsError};
 use crate::outdir::{Collection, OutDirError};
-use crate::settings::compare::{CompareSettings, CompareSettingsError, TEACHER};
+use crate::settings::compare::{CompareSettings, CompareSettingsError, teacher_name};
 use crate::settings::train::TrainSettings;
 use crate::train::{TrainError, train};
 
@@ -118,20 +118,21 @@ pub fn compare(
         let done = train(training, dataset, &out, force, device, context)
             .map_err(|source| CompareError::Train { run: run.clone(), source: Box::new(source) })?;
         up_to_date += usize::from(done.up_to_date);
-        runs.push(compared(method, run, &done.run, &Predictions::read(&out.join(PREDICTIONS))?));
+        runs.push(compared((method, seed), run, &done.run, &Predictions::read(&out.join(PREDICTIONS))?));
         Ok(())
     };
     for &seed in &settings.seeds {
-        if settings.needs_teacher() {
-            one(TEACHER, seed, &settings.teacher_settings(seed)?)?;
+        for number in (0..settings.teachers).filter(|_| settings.needs_teacher()) {
+            one(&teacher_name(number), seed, &settings.teacher_settings(seed, number)?)?;
         }
         for method in &settings.methods {
             let runs = folder.path(format!("seed-{seed}"));
             one(&method.name, seed, &settings.method_settings(method, seed, &runs)?)?;
         }
     }
-    let teacher = settings.needs_teacher().then_some(TEACHER);
-    let methods: Vec<&str> = teacher.into_iter().chain(settings.methods.iter().map(|one| one.name.as_str())).collect();
+    let teachers = settings.teacher_names();
+    let methods: Vec<&str> =
+        teachers.iter().map(String::as_str).chain(settings.methods.iter().map(|one| one.name.as_str())).collect();
     let compare = CompareJson {
         schema: COMPARE_SCHEMA.to_owned(),
         dataset_hash: dataset.content_hash,
@@ -151,10 +152,10 @@ pub fn compare(
     Ok(CompareSummary { compare, up_to_date })
 }
 
-fn compared(method: &str, folder: String, run: &RunJson, predictions: &Predictions) -> ComparedRun {
+fn compared((method, seed): (&str, u64), folder: String, run: &RunJson, predictions: &Predictions) -> ComparedRun {
     ComparedRun {
         method: method.to_owned(),
-        seed: run.seed,
+        seed,
         run: folder,
         architecture: run.architecture.clone(),
         parameters: run.parameters,

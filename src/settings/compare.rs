@@ -51,6 +51,8 @@ pub struct CompareWire {
     pub baseline: Option<String>,
     /// Seeds per method.
     pub seeds: Option<u32>,
+    /// Teachers per seed; every method that learns from one learns from all of them.
+    pub teachers: Option<u32>,
     /// The first seed.
     pub first_seed: Option<u64>,
     /// Fold that is tested.
@@ -95,17 +97,28 @@ pub struct CompareSettings {
     pub confidence: f64,
     /// The teachers' training.
     pub teacher: TrainWire,
+    /// Teachers per seed, 1 or more.
+    pub teachers: u32,
 }
 
-/// Folder of a seed's teacher; no method may be called so.
-pub const TEACHER: &str = "teacher";
+/// Folder of a seed's teacher, and with a number behind it of the others; no method may be called so.
+const TEACHER: &str = "teacher";
+/// The method whose network `agre-kd` takes as the biased one.
+const BIASED: &str = "erm";
+/// What the seeds of one seed's teachers are apart.
+const TEACHER_SEED_STEP: u64 = 1_000_003;
+
+/// Folder of a seed's teacher `number`, from 0.
+pub fn teacher_name(number: u32) -> String {
+    if number == 0 { TEACHER.to_owned() } else { format!("{TEACHER}-{}", number + 1) }
+}
 
 /// The training that a method's name stands for.
 fn named(name: &str) -> Option<TrainWire> {
     let (rest, balanced) = name.strip_suffix("-balanced").map_or((name, false), |rest| (rest, true));
     let (rest, total) = rest.strip_suffix("-total").map_or((rest, false), |rest| (rest, true));
     let objective = ObjectiveKind::from_name(rest)?;
-    if objective.refits() || objective.needs_biased() || (total && objective != ObjectiveKind::GroupDistil) {
+    if objective.refits() || (total && objective != ObjectiveKind::GroupDistil) {
         return None;
     }
     Some(TrainWire {
@@ -120,15 +133,23 @@ fn named(name: &str) -> Option<TrainWire> {
 fn refit(name: &str) -> Option<(&str, ObjectiveKind)> {
     let (base, refit) = name.rsplit_once('+').unwrap_or(("erm", name));
     let objective = ObjectiveKind::from_name(refit).filter(|objective| objective.refits())?;
-    Some((base, objective))
+    named(base).map(|_| (base, objective))
 }
 
-/// The names in the order of the table: a method that is refit stands before its refit, and is there even where nobody named it.
+/// The method whose RUN another one starts from: the one it refits, or the biased network of `agre-kd`.
+fn before(name: &str) -> Option<String> {
+    let is_biased = |wire: &TrainWire| wire.objective.is_some_and(ObjectiveKind::needs_biased);
+    let biased = || named(name).filter(is_biased).map(|_| BIASED.to_owned());
+    refit(name).map(|(base, _)| base.to_owned()).or_else(biased)
+}
+
+/// The names in the order of the table: a method that another one starts from stands before it, and is there even where nobody named it.
 fn with_bases(names: &[String]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for name in names {
-        let base = refit(name).map(|(base, _)| base.to_owned());
-        for one in base.into_iter().chain([name.clone()]) {
+        let refitted = before(name);
+        let first = refitted.as_deref().and_then(before);
+        for one in [first, refitted, Some(name.clone())].into_iter().flatten() {
             if !all.contains(&one) {
                 all.push(one);
             }
@@ -145,8 +166,19 @@ impl TryFrom<CompareWire> for CompareSettings {
     type Error = CompareSettingsError;
 
     fn try_from(wire: CompareWire) -> Result<Self, CompareSettingsError> {
-        let CompareWire { methods, baseline, seeds, first_seed, fold, confidence, common, teacher, student, method } =
-            wire;
+        let CompareWire {
+            methods,
+            baseline,
+            seeds,
+            teachers,
+            first_seed,
+            fold,
+            confidence,
+            common,
+            teacher,
+            student,
+            method,
+        } = wire;
         let names = methods.unwrap_or_else(|| ["erm", "kd", "group-distil"].map(str::to_owned).to_vec());
         let (common, mut own) = (common.unwrap_or_default(), method.unwrap_or_default());
         let student = student
@@ -162,7 +194,7 @@ impl TryFrom<CompareWire> for CompareSettings {
             let refit = refit(name);
             let of_refit = refit.map(|(_, kind)| TrainWire { objective: Some(kind), ..TrainWire::default() });
             let Some(named) = of_refit.or_else(|| named(name)) else {
-                let expected = "erm, kd, group-dro, group-distil or jtt, with -total (group-distil) or -balanced after it; dfr-train or dfr-val, alone or after \
+                let expected = "erm, kd, group-dro, group-distil, jtt or agre-kd, with -total (group-distil) or -balanced after it; dfr-train or dfr-val, alone or after \
                                 another method and `+`";
                 return Err(wrong("methods", format!("`{name}`"), expected));
             };
@@ -177,6 +209,10 @@ impl TryFrom<CompareWire> for CompareSettings {
         let seeds = seeds.unwrap_or(3);
         if !(1..=1000).contains(&seeds) {
             return Err(wrong("seeds", seeds, "1 to 1000"));
+        }
+        let teachers = teachers.unwrap_or(1);
+        if !(1..=100).contains(&teachers) {
+            return Err(wrong("teachers", teachers, "1 to 100"));
         }
         let confidence = confidence.unwrap_or(0.95);
         if !(0.5..1.0).contains(&confidence) {
@@ -198,6 +234,7 @@ impl TryFrom<CompareWire> for CompareSettings {
             fold,
             confidence,
             teacher,
+            teachers,
         };
         settings.check()?;
         Ok(settings)
@@ -210,11 +247,17 @@ impl CompareSettings {
         self.methods.iter().any(|method| method.needs_teacher)
     }
 
-    /// The teacher's training of a seed.
+    /// Folders of a seed's teachers; none where no method learns from one.
+    pub fn teacher_names(&self) -> Vec<String> {
+        (0..self.teachers).filter(|_| self.needs_teacher()).map(teacher_name).collect()
+    }
+
+    /// The training of a seed's teacher `number`, from 0. The first has the seed itself, the others seeds of their own.
     ///
     /// # Errors
     /// [`CompareSettingsError::Train`].
-    pub fn teacher_settings(&self, seed: u64) -> Result<TrainSettings, CompareSettingsError> {
+    pub fn teacher_settings(&self, seed: u64, number: u32) -> Result<TrainSettings, CompareSettingsError> {
+        let seed = seed.wrapping_add(u64::from(number) * TEACHER_SEED_STEP);
         TrainSettings::from_wire(&self.teacher, seed, self.fold, None)
             .map_err(|source| CompareSettingsError::Train { method: TEACHER.to_owned(), source })
     }
@@ -241,7 +284,10 @@ impl CompareSettings {
                 "the one that the name says",
             ));
         }
-        Ok(TrainSettings { from, ..settings })
+        let more_teachers = self.teacher_names().into_iter().skip(1).filter(|_| method.needs_teacher);
+        let more_teachers = more_teachers.map(|name| folder.join(name)).collect();
+        let biased = settings.objective.objective.needs_biased().then(|| folder.join(BIASED));
+        Ok(TrainSettings { from, more_teachers, biased, ..settings })
     }
 
     fn check(&self) -> Result<(), CompareSettingsError> {
@@ -250,7 +296,7 @@ impl CompareSettings {
             if objective.needs_teacher() {
                 return Err(wrong("teacher.objective", objective.as_str(), "erm or group-dro"));
             }
-            self.teacher_settings(0)?;
+            self.teacher_settings(0, 0)?;
         }
         self.methods.iter().try_for_each(|method| self.method_settings(method, 0, Path::new("")).map(drop))
     }
@@ -271,7 +317,7 @@ mod tests {
                     batch_size = 8\n[teacher]\nepochs = 9\n[student]\nbatch_size = 16\n[method.kd]\nalpha = 0.5";
         let settings = parse(text).unwrap();
         assert_eq!((settings.seeds.as_slice(), settings.baseline.as_deref()), (&[5, 6][..], Some("kd")));
-        let teacher = settings.teacher_settings(5).unwrap();
+        let teacher = settings.teacher_settings(5, 0).unwrap();
         assert_eq!((teacher.epochs, teacher.batch_size, teacher.arch), (9, 8, Architecture::Resnet18));
         let kd = settings.method_settings(&settings.methods[0], 5, Path::new("t")).unwrap();
         assert_eq!((kd.epochs, kd.batch_size, kd.objective.alpha, kd.arch), (3, 16, 0.5, Architecture::CompactResnet));
@@ -296,6 +342,22 @@ mod tests {
             assert!(parse(&format!("methods = ['{wrong}']")).is_err(), "{wrong}");
         }
         assert!(parse("methods = ['erm']\n[method.erm]\nobjective = 'dfr-val'").unwrap_err().contains("the name says"));
+    }
+
+    #[test]
+    fn several_teachers_have_seeds_of_their_own_and_agre_kd_takes_erm_as_the_biased_network() {
+        let settings = parse("methods = ['agre-kd+dfr-val', 'kd']\nteachers = 3").unwrap();
+        let names: Vec<&str> = settings.methods.iter().map(|method| method.name.as_str()).collect();
+        assert_eq!(names, ["erm", "agre-kd", "agre-kd+dfr-val", "kd"]);
+        assert_eq!(settings.teacher_names(), ["teacher", "teacher-2", "teacher-3"]);
+        let seeds = [0, 1, 2].map(|number| settings.teacher_settings(5, number).unwrap().seed);
+        assert_eq!(seeds, [5, 1_000_008, 2_000_011]);
+        let of = |at: usize| settings.method_settings(&settings.methods[at], 5, Path::new("s")).unwrap();
+        assert_eq!((of(1).biased, of(1).teacher), (Some("s/erm".into()), Some("s/teacher".into())));
+        assert_eq!(of(3).more_teachers, [Path::new("s/teacher-2"), Path::new("s/teacher-3")]);
+        assert!(of(0).more_teachers.is_empty() && of(2).more_teachers.is_empty());
+        assert!(parse("teachers = 0").unwrap_err().contains("1 to 100"));
+        assert!(parse("methods = ['erm']").unwrap().teacher_names().is_empty());
     }
 
     #[test]

@@ -70,6 +70,16 @@ pub enum PipelineSettingsError {
         /// The student.
         name: String,
     },
+    /// A student that is made from another run, which a pipeline does not do.
+    #[error(
+        "student `{name}`: {objective} is made from another run; use `groupdistil compare`, or `groupdistil train` with --from or --biased"
+    )]
+    OfAnotherRun {
+        /// The student.
+        name: String,
+        /// Its objective.
+        objective: &'static str,
+    },
     /// A student whose objective neither its name nor a table says.
     #[error(
         "student `{name}` has no objective; add a table [method.{name}] with objective = \"erm\", \"kd\", \"group-dro\" or \"group-distil\""
@@ -255,7 +265,12 @@ impl PipelineSettings {
                 return Err(PipelineSettingsError::NoObjective { name: student.name.clone() });
             }
             let settings = check(&format!("method.{}", student.name), &student.train, Some(PathBuf::from(TEACHER)))?;
-            if settings.objective.objective.needs_teacher() && self.teacher.is_none() {
+            let objective = settings.objective.objective;
+            if objective.refits() || objective.needs_biased() {
+                let (name, objective) = (student.name.clone(), objective.as_str());
+                return Err(PipelineSettingsError::OfAnotherRun { name, objective });
+            }
+            if objective.needs_teacher() && self.teacher.is_none() {
                 return Err(PipelineSettingsError::NoTeacher { name: student.name.clone() });
             }
         }
@@ -351,6 +366,8 @@ epochs = 7
     #[test]
     fn contradictions_are_refused_before_anything_is_done() {
         let refused = |text: &str| parse(text, &[]).unwrap_err();
+        let refit = refused(&SMALL.replace("objective = 'erm'", "objective = 'dfr-val'")).to_string();
+        assert!(refit.contains("student `plain`: dfr-val") && refit.contains("--from"), "{refit}");
         assert!(matches!(refused(&SMALL.replace("'plain'", "'teacher'")), PipelineSettingsError::UnusedMethod { .. }));
         let teacher = SMALL.replace("'plain'", "'teacher'").replace("[method.plain]", "[method.teacher]");
         assert!(matches!(refused(&teacher), PipelineSettingsError::Name { .. }));

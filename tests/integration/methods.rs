@@ -214,23 +214,38 @@ fn a_comparison_takes_the_methods_by_name_and_says_which_use_held_out_data() {
         "augment=false",
         "dfr_subsets=2",
         "method.jtt.jtt_upweight=3",
+        "teachers=2",
     ] {
         command.args(["--set", setting]);
     }
-    let done = expect_exit(command.args(["--methods", "jtt,dfr-train,dfr-val,group-distil+dfr-val"]), 0);
+    let done = expect_exit(command.args(["--methods", "jtt,dfr-train,dfr-val,group-distil+dfr-val,agre-kd"]), 0);
     let table = String::from_utf8_lossy(&done.stdout);
-    assert!(table.contains(&format!("note: dfr-val {HELD_OUT}")), "{table}");
+    assert!(table.contains(&format!("note: dfr-val: {HELD_OUT}")), "{table}");
     assert!(
-        table.contains(&format!("note: group-distil+dfr-val {HELD_OUT}")) && !table.contains("note: dfr-train"),
+        table.contains(&format!("note: group-distil+dfr-val: {HELD_OUT}")) && !table.contains("note: dfr-train"),
         "{table}"
     );
     let compare: CompareJson = serde_json::from_slice(&bytes(&out, "compare.json")).unwrap();
     let methods: Vec<&str> = compare.summary.iter().map(|summary| summary.method.as_str()).collect();
-    assert_eq!(methods, ["teacher", "jtt", "erm", "dfr-train", "dfr-val", "group-distil", "group-distil+dfr-val"]);
+    let expected = [
+        "teacher",
+        "teacher-2",
+        "jtt",
+        "erm",
+        "dfr-train",
+        "dfr-val",
+        "group-distil",
+        "group-distil+dfr-val",
+        "agre-kd",
+    ];
+    assert_eq!(methods, expected);
+    assert!(compare.runs.iter().all(|run| run.seed == 0));
     let of = |method: &str| read_run_json(&out.join("seed-0").join(method)).unwrap();
     let refitted = of("group-distil+dfr-val").dfr.unwrap();
     assert_eq!(refitted.from.objective.as_deref(), Some("group-distil"));
     assert_eq!((refitted.subsets, of("jtt").jtt.unwrap().upweight), (2, 3));
+    let agreed = of("agre-kd");
+    assert_eq!((agreed.teachers.len(), agreed.biased.unwrap().objective.as_deref()), (2, Some("erm")));
     let csv = String::from_utf8(bytes(&out, "compare.csv")).unwrap();
     assert!(csv.lines().next().unwrap().ends_with(",held_out"), "{csv}");
 }
