@@ -1,6 +1,6 @@
 //! Names, shapes and starting distributions of a network's parameters and buffers, in torchvision's state-dict order.
 
-use super::operations::{Convolution, LinearStart, Operations};
+use super::operations::{Activation, BatchNorm, Convolution, ConvolutionStart, LinearStart, Operations, Unit};
 
 /// How a parameter's values start.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,34 +52,55 @@ impl Operations for Declare {
     type Value = ();
 
     fn convolution(&mut self, (): &(), name: &str, shape: Convolution) {
-        // torch.nn.init.kaiming_normal_(mode="fan_out", nonlinearity="relu"): fan_out = outputs x kernel area.
-        let fan_out = real(shape.outputs * shape.kernel * shape.kernel);
+        // torch.nn.init.kaiming_normal_(nonlinearity="relu") counts the fan of a grouped convolution from the weight's shape.
+        let fan_in = shape.inputs / shape.groups * shape.kernel * shape.kernel;
+        let fan = match shape.start {
+            ConvolutionStart::FanOut => shape.outputs * shape.kernel * shape.kernel,
+            ConvolutionStart::FanIn => fan_in,
+        };
         let size = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        self.push(format!("{name}.weight"), &size, Start::Normal((2.0 / fan_out).sqrt()), false);
+        self.push(format!("{name}.weight"), &size, Start::Normal((2.0 / real(fan)).sqrt()), false);
+        if shape.has_bias {
+            self.push(format!("{name}.bias"), &[shape.outputs], Start::Constant(0.0), false);
+        }
     }
 
-    fn batch_norm(&mut self, (): &(), name: &str, features: i64, _epsilon: f64) {
-        self.push(format!("{name}.weight"), &[features], Start::Constant(1.0), false);
-        self.push(format!("{name}.bias"), &[features], Start::Constant(0.0), false);
-        self.push(format!("{name}.running_mean"), &[features], Start::Constant(0.0), true);
-        self.push(format!("{name}.running_var"), &[features], Start::Constant(1.0), true);
+    fn batch_norm(&mut self, (): &(), name: &str, norm: BatchNorm) {
+        let size = [norm.features];
+        self.push(format!("{name}.weight"), &size, Start::Constant(1.0), false);
+        self.push(format!("{name}.bias"), &size, Start::Constant(0.0), false);
+        self.push(format!("{name}.running_mean"), &size, Start::Constant(0.0), true);
+        self.push(format!("{name}.running_var"), &size, Start::Constant(1.0), true);
         self.push(format!("{name}.num_batches_tracked"), &[], Start::Constant(0.0), true);
     }
 
-    fn relu(&mut self, (): &()) {}
+    fn activate(&mut self, (): &(), _activation: Activation) {}
 
     fn max_pool(&mut self, (): &(), _kernel: i64, _stride: i64, _padding: i64) {}
 
+    fn average_pool(&mut self, (): &(), _side: i64) {}
+
     fn global_average(&mut self, (): &()) {}
+
+    fn flatten(&mut self, (): &()) {}
 
     fn add(&mut self, (): &(), (): &()) {}
 
+    fn multiply(&mut self, (): &(), (): &()) {}
+
+    fn concatenate(&mut self, _values: &[()]) {}
+
+    fn leave_out(&mut self, (): &(), _name: &str, _unit: Unit, _share: f64) {}
+
     fn linear(&mut self, (): &(), name: &str, inputs: i64, outputs: i64, start: LinearStart) {
         // torch.nn.Linear: kaiming_uniform_(a=sqrt(5)) is uniform within 1/sqrt(fan_in); its bias too.
-        let bound = 1.0 / real(inputs).sqrt();
+        let bound = |fan: i64| Start::Uniform(1.0 / real(fan).sqrt());
+        let zero = Start::Constant(0.0);
         let (weight, bias) = match start {
-            LinearStart::Uniform => (Start::Uniform(bound), Start::Uniform(bound)),
-            LinearStart::SmallNormal => (Start::Normal(0.01), Start::Constant(0.0)),
+            LinearStart::Uniform => (bound(inputs), bound(inputs)),
+            LinearStart::UniformBiasZero => (bound(inputs), zero),
+            LinearStart::UniformByOutputs => (bound(outputs), zero),
+            LinearStart::SmallNormal => (Start::Normal(0.01), zero),
         };
         self.push(format!("{name}.weight"), &[outputs, inputs], weight, false);
         self.push(format!("{name}.bias"), &[outputs], bias, false);

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor};
 
-use super::operations::{Convolution, LinearStart, Operations};
+use super::left_out::LeftOut;
+use super::operations::{Activation, BatchNorm, Convolution, LinearStart, Operations, Unit};
 
 /// Runs the operations on tensors found by name.
 pub struct Eager<'a> {
     tensors: &'a BTreeMap<String, Tensor>,
     training: bool,
+    left_out: Option<LeftOut>,
 }
 
 impl<'a> Eager<'a> {
-    /// With `training`, batch statistics are used and the running ones updated.
-    pub fn new(tensors: &'a BTreeMap<String, Tensor>, training: bool) -> Self {
-        Self { tensors, training }
+    /// With `training`, batch statistics are used and the running ones updated; with `left_out`, dropout and stochastic depth
+    /// are at work.
+    pub fn new(tensors: &'a BTreeMap<String, Tensor>, training: bool, left_out: Option<LeftOut>) -> Self {
+        Self { tensors, training, left_out }
     }
 
     /// # Panics
@@ -31,10 +34,11 @@ impl Operations for Eager<'_> {
     fn convolution(&mut self, x: &Shared, name: &str, shape: Convolution) -> Shared {
         let (stride, padding) = ([shape.stride; 2], [shape.padding; 2]);
         let weight = self.tensor(name, "weight");
-        x.0.conv2d(weight, None::<&Tensor>, stride, padding, [1, 1], shape.groups).into()
+        let bias = shape.has_bias.then(|| self.tensor(name, "bias"));
+        x.0.conv2d(weight, bias, stride, padding, [1, 1], shape.groups).into()
     }
 
-    fn batch_norm(&mut self, x: &Shared, name: &str, _features: i64, epsilon: f64) -> Shared {
+    fn batch_norm(&mut self, x: &Shared, name: &str, norm: BatchNorm) -> Shared {
         if self.training {
             let mut count = self.tensor(name, "num_batches_tracked").shallow_clone();
             tch::no_grad(|| {
@@ -48,27 +52,58 @@ impl Operations for Eager<'_> {
             part("running_mean"),
             part("running_var"),
             self.training,
-            0.1,
-            epsilon,
+            norm.momentum,
+            norm.epsilon,
             true,
         )
         .into()
     }
 
-    fn relu(&mut self, x: &Shared) -> Shared {
-        x.0.relu().into()
+    fn activate(&mut self, x: &Shared, activation: Activation) -> Shared {
+        match activation {
+            Activation::Identity => x.clone(),
+            Activation::Relu => x.0.relu().into(),
+            Activation::HardSwish => x.0.hardswish().into(),
+            Activation::HardSigmoid => x.0.hardsigmoid().into(),
+            Activation::Silu => x.0.silu().into(),
+            Activation::Sigmoid => x.0.sigmoid().into(),
+        }
     }
 
     fn max_pool(&mut self, x: &Shared, kernel: i64, stride: i64, padding: i64) -> Shared {
         x.0.max_pool2d([kernel; 2], [stride; 2], [padding; 2], [1, 1], false).into()
     }
 
+    fn average_pool(&mut self, x: &Shared, side: i64) -> Shared {
+        x.0.avg_pool2d([side; 2], [side; 2], [0, 0], false, true, None).into()
+    }
+
     fn global_average(&mut self, x: &Shared) -> Shared {
-        x.0.adaptive_avg_pool2d([1, 1]).flatten(1, -1).into()
+        x.0.adaptive_avg_pool2d([1, 1]).into()
+    }
+
+    fn flatten(&mut self, x: &Shared) -> Shared {
+        x.0.flatten(1, -1).into()
     }
 
     fn add(&mut self, x: &Shared, y: &Shared) -> Shared {
         (&x.0 + &y.0).into()
+    }
+
+    fn multiply(&mut self, x: &Shared, y: &Shared) -> Shared {
+        (&x.0 * &y.0).into()
+    }
+
+    fn concatenate(&mut self, values: &[Shared]) -> Shared {
+        let values: Vec<&Tensor> = values.iter().map(|value| &value.0).collect();
+        Tensor::cat(&values, 1).into()
+    }
+
+    fn leave_out(&mut self, x: &Shared, name: &str, unit: Unit, share: f64) -> Shared {
+        match self.left_out.filter(|_| share > 0.0) {
+            None => x.clone(),
+            Some(left_out) => (&x.0 * left_out.factors(&x.0, name, unit, share)).into(),
+        }
     }
 
     fn linear(&mut self, x: &Shared, name: &str, _inputs: i64, _outputs: i64, _start: LinearStart) -> Shared {

@@ -7,6 +7,7 @@ mod declare;
 pub mod eager;
 mod initialise;
 mod last_layer;
+mod left_out;
 mod network;
 pub mod operations;
 mod resnet;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 
 pub use declare::Declared;
+pub use left_out::LeftOut;
 pub use network::Architecture;
 pub use weights::WeightsError;
 
@@ -72,21 +74,31 @@ impl Classifier {
         self.device
     }
 
-    /// Logits `[n, classes]` of `x` `[n, channels, h, w]`. With `train`, batch statistics are used and the running ones updated.
+    /// Logits `[n, classes]` of `x` `[n, channels, h, w]`. With `train`, batch statistics are used and the running ones updated;
+    /// nothing is left out.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         self.logits(&self.features(x, train))
     }
 
-    /// Input of the last layer, `[n, f]`.
+    /// [`Classifier::forward`] of a training step, with dropout and stochastic depth where the network has them.
+    pub fn forward_leaving_out(&self, x: &Tensor, left_out: LeftOut) -> Tensor {
+        self.logits(&self.run(x, true, Some(left_out)))
+    }
+
+    /// Input of the last layer, `[n, f]`; `train` as in [`Classifier::forward`].
     pub fn features(&self, x: &Tensor, train: bool) -> Tensor {
+        self.run(x, train, None)
+    }
+
+    fn run(&self, x: &Tensor, train: bool, left_out: Option<LeftOut>) -> Tensor {
         let x = eager::normalise(x, &self.spec.mean, &self.spec.std);
-        let mut run = eager::Eager::new(&self.tensors, train);
+        let mut run = eager::Eager::new(&self.tensors, train, left_out);
         self.spec.architecture.features(&mut run, &x.into(), size(self.spec.channels)).0
     }
 
     /// The last layer: features `[n, f]` to logits.
     pub fn logits(&self, features: &Tensor) -> Tensor {
-        let mut run = eager::Eager::new(&self.tensors, false);
+        let mut run = eager::Eager::new(&self.tensors, false, None);
         self.spec.architecture.head(&mut run, &features.shallow_clone().into(), size(self.spec.classes)).0
     }
 

@@ -1,31 +1,36 @@
-//! The register of networks: one line each for name, features and head.
+//! The register of networks: a line each for features and head.
 
 use super::declare::{Declare, Declared};
 use super::operations::Operations;
-use super::resnet::{COMPACT, RESNET18, Residual};
+use super::resnet::{COMPACT, RESNET18, RESNET34, RESNET50};
 pub use crate::settings::architecture::Architecture;
 
 impl Architecture {
-    fn residual(self) -> Residual {
+    /// `x` `[n, channels, h, w]` to features `[n, f]`.
+    pub fn features<O: Operations>(self, run: &mut O, x: &O::Value, channels: i64) -> O::Value {
         match self {
-            Self::Resnet18 => RESNET18,
-            Self::CompactResnet => COMPACT,
+            Self::Resnet18 => RESNET18.features(run, x, channels),
+            Self::Resnet34 => RESNET34.features(run, x, channels),
+            Self::Resnet50 => RESNET50.features(run, x, channels),
+            Self::CompactResnet => COMPACT.features(run, x, channels),
         }
     }
 
-    /// Width of the features before the last layer.
-    pub fn feature_count(self) -> i64 {
-        self.residual().feature_count()
-    }
-
-    /// `x` `[n, channels, h, w]` to features `[n, f]`.
-    pub fn features<O: Operations>(self, run: &mut O, x: &O::Value, channels: i64) -> O::Value {
-        self.residual().features(run, x, channels)
-    }
-
-    /// Features `[n, f]` to logits `[n, classes]`.
+    /// Features `[n, f]` to logits `[n, classes]`: the last layer.
     pub fn head<O: Operations>(self, run: &mut O, features: &O::Value, classes: i64) -> O::Value {
-        self.residual().head(run, features, classes)
+        match self {
+            Self::Resnet18 => RESNET18.head(run, features, classes),
+            Self::Resnet34 => RESNET34.head(run, features, classes),
+            Self::Resnet50 => RESNET50.head(run, features, classes),
+            Self::CompactResnet => COMPACT.head(run, features, classes),
+        }
+    }
+
+    /// Parameters of the last layer: weight `[classes, f]` and bias.
+    pub fn declare_head(self, classes: i64) -> Vec<Declared> {
+        let mut declare = Declare::default();
+        self.head(&mut declare, &(), classes);
+        declare.tensors
     }
 
     /// Parameters and buffers in torchvision's state-dict order.
@@ -46,11 +51,18 @@ mod tests {
         declared.iter().filter(|one| !one.is_buffer).map(|one| one.shape.iter().product::<i64>()).sum()
     }
 
-    /// torchvision 0.26: sum of parameter sizes of resnet18(num_classes=1000) is 11,689,512; its state dict has 122 entries.
+    /// torchvision 0.26: sum of parameter sizes with num_classes=1000, and entries of the state dict.
     #[test]
-    fn resnet18_has_torchvisions_size() {
-        assert_eq!(trained(Architecture::Resnet18, 3, 1000), 11_689_512);
-        assert_eq!(Architecture::Resnet18.declare(3, 1000).len(), 122);
+    fn networks_have_torchvisions_sizes() {
+        let known = [
+            (Architecture::Resnet18, 11_689_512, 122),
+            (Architecture::Resnet34, 21_797_672, 218),
+            (Architecture::Resnet50, 25_557_032, 320),
+        ];
+        for (architecture, parameters, entries) in known {
+            assert_eq!(trained(architecture, 3, 1000), parameters, "{}", architecture.name());
+            assert_eq!(architecture.declare(3, 1000).len(), entries, "{}", architecture.name());
+        }
     }
 
     #[test]

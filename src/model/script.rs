@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::operations::{Convolution, LinearStart, Operations};
+use super::operations::{Activation, BatchNorm, Convolution, LinearStart, Operations, Unit};
 
 /// Writes `forward(self, x)`, one line an operation.
 #[derive(Debug)]
@@ -57,20 +57,30 @@ impl Operations for Script {
     fn convolution(&mut self, x: &String, name: &str, shape: Convolution) -> String {
         let Convolution { stride, padding, groups, .. } = shape;
         let layer = attribute(name);
+        let bias = if shape.has_bias { format!("{layer}.bias") } else { "None".to_owned() };
         self.push(&format!(
-            "torch.conv2d({x}, {layer}.weight, None, [{stride}, {stride}], [{padding}, {padding}], [1, 1], {groups})"
+            "torch.conv2d({x}, {layer}.weight, {bias}, [{stride}, {stride}], [{padding}, {padding}], [1, 1], {groups})"
         ))
     }
 
-    fn batch_norm(&mut self, x: &String, name: &str, _features: i64, epsilon: f64) -> String {
+    fn batch_norm(&mut self, x: &String, name: &str, norm: BatchNorm) -> String {
+        let BatchNorm { epsilon, momentum, .. } = norm;
         let layer = attribute(name);
         self.push(&format!(
-            "torch.batch_norm({x}, {layer}.weight, {layer}.bias, {layer}.running_mean, {layer}.running_var, False, 0.1, {epsilon:?}, True)"
+            "torch.batch_norm({x}, {layer}.weight, {layer}.bias, {layer}.running_mean, {layer}.running_var, False, {momentum:?}, {epsilon:?}, True)"
         ))
     }
 
-    fn relu(&mut self, x: &String) -> String {
-        self.push(&format!("torch.relu({x})"))
+    fn activate(&mut self, x: &String, activation: Activation) -> String {
+        let function = match activation {
+            Activation::Identity => return x.clone(),
+            Activation::Relu => "torch.relu",
+            Activation::HardSwish => "torch.hardswish",
+            Activation::HardSigmoid => "torch.hardsigmoid",
+            Activation::Silu => "torch.silu",
+            Activation::Sigmoid => "torch.sigmoid",
+        };
+        self.push(&format!("{function}({x})"))
     }
 
     fn max_pool(&mut self, x: &String, kernel: i64, stride: i64, padding: i64) -> String {
@@ -80,11 +90,31 @@ impl Operations for Script {
     }
 
     fn global_average(&mut self, x: &String) -> String {
-        self.push(&format!("torch.flatten(torch.adaptive_avg_pool2d({x}, [1, 1]), 1)"))
+        self.push(&format!("torch.adaptive_avg_pool2d({x}, [1, 1])"))
+    }
+
+    fn flatten(&mut self, x: &String) -> String {
+        self.push(&format!("torch.flatten({x}, 1)"))
+    }
+
+    fn average_pool(&mut self, x: &String, side: i64) -> String {
+        self.push(&format!("torch.avg_pool2d({x}, [{side}, {side}], [{side}, {side}], [0, 0], False, True, None)"))
     }
 
     fn add(&mut self, x: &String, y: &String) -> String {
         self.push(&format!("{x} + {y}"))
+    }
+
+    fn multiply(&mut self, x: &String, y: &String) -> String {
+        self.push(&format!("{x} * {y}"))
+    }
+
+    fn concatenate(&mut self, values: &[String]) -> String {
+        self.push(&format!("torch.cat([{}], 1)", values.join(", ")))
+    }
+
+    fn leave_out(&mut self, x: &String, _name: &str, _unit: Unit, _share: f64) -> String {
+        x.clone()
     }
 
     fn linear(&mut self, x: &String, name: &str, _inputs: i64, _outputs: i64, _start: LinearStart) -> String {

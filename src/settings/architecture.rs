@@ -8,18 +8,24 @@ use serde::{Deserialize, Serialize};
 pub enum Architecture {
     /// torchvision's ResNet-18.
     Resnet18,
+    /// torchvision's ResNet-34.
+    Resnet34,
+    /// torchvision's ResNet-50.
+    Resnet50,
     /// The compact student, under 1 M parameters.
     CompactResnet,
 }
 
 impl Architecture {
     /// All networks.
-    pub const ALL: [Self; 2] = [Self::Resnet18, Self::CompactResnet];
+    pub const ALL: [Self; 4] = [Self::Resnet18, Self::Resnet34, Self::Resnet50, Self::CompactResnet];
 
     /// The name as TOML and the command line spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Resnet18 => "resnet18",
+            Self::Resnet34 => "resnet34",
+            Self::Resnet50 => "resnet50",
             Self::CompactResnet => "compact-resnet",
         }
     }

@@ -6,6 +6,7 @@ use super::TrainError;
 use super::data::indices;
 use super::evaluate::sample_loss;
 use super::session::Session;
+use crate::model::LeftOut;
 use crate::objective::tensor::TensorBatch;
 use crate::torch::shim::{Autocast, to_channels_last};
 
@@ -43,7 +44,8 @@ impl Session<'_> {
             (None, Some(teacher)) => Some(teacher.logits(&x)?),
             (None, None) => None,
         };
-        let logits = self.classifier.forward(&x, true);
+        let left_out = LeftOut { seed: self.work.settings.seed, step: self.position.steps };
+        let logits = self.classifier.forward_leaving_out(&x, left_out);
         drop(autocast);
         let (labels, groups) = (images.labels(rows)?, images.weights(rows)?);
         let batch = TensorBatch { logits: &logits, teacher: teacher.as_ref(), labels: &labels, groups: &groups };

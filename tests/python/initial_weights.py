@@ -1,6 +1,6 @@
-"""Starting weights of the program's resnet18 against torchvision's, layer type by layer type.
+"""Starting weights of the program's networks against torchvision's, layer type by layer type.
 
-usage: initial_weights.py FOLDER    (resnet18.SEED.safetensors)
+usage: initial_weights.py FOLDER    (NAME.SEED.safetensors)
 """
 
 import collections
@@ -13,36 +13,53 @@ from scipy import stats
 
 from networks import twin
 
+KINDS = (torch.nn.Conv2d, torch.nn.BatchNorm2d, torch.nn.Linear)
 
-def by_type(network, state):
-    """Values per layer type, each scaled by the layer's torchvision deviation so that layers can be pooled."""
-    groups = collections.defaultdict(list)
+
+def parameters(network):
+    """Name and kind of every parameter; kinds tell weights from biases and depthwise from other convolutions."""
     for name, module in network.named_modules():
-        for part in ("weight", "bias"):
-            key = f"{name}.{part}"
-            if key in state and isinstance(module, (torch.nn.Conv2d, torch.nn.BatchNorm2d, torch.nn.Linear)):
-                fan = module.weight.shape[0] * module.weight[0][0].numel() if module.weight.dim() == 4 else 1
-                groups[type(module).__name__, part].append(state[key].double().flatten() * fan**0.5)
-    return {key: torch.cat(values) for key, values in groups.items()}
+        if isinstance(module, KINDS):
+            for part, _ in module.named_parameters():
+                grouped = "grouped " if getattr(module, "groups", 1) > 1 else ""
+                yield f"{name}.{part}", f"{grouped}{type(module).__name__}.{part}"
 
 
 def main():
-    torch.manual_seed(0)
-    network = twin("resnet18", 2, 3)
-    expected = by_type(network, network.state_dict())
-    for path in sorted(pathlib.Path(sys.argv[1]).glob("resnet18.*.safetensors")):
-        found = by_type(network, load_file(path))
-        assert found.keys() == expected.keys()
-        for key, values in found.items():
-            if expected[key].std() == 0 or len(values) < 10:
-                bound = 512**-0.5
-                assert torch.equal(values, expected[key]) or values.abs().max() <= bound, key
+    for path in sorted(pathlib.Path(sys.argv[1]).glob("*.safetensors")):
+        name = path.name.split(".")[0]
+        torch.manual_seed(0)
+        network = twin(name, 2, 3)
+        if name == "compact-resnet":
+            # Ours, started as torchvision starts its ResNets.
+            for module in network.modules():
+                if isinstance(module, torch.nn.Conv2d):
+                    torch.nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        expected, found = network.state_dict(), load_file(path)
+        pools = collections.defaultdict(lambda: ([], []))
+        for key, kind in parameters(network):
+            ours, theirs = found[key].double().flatten(), expected[key].double().flatten()
+            deviation = theirs.std().item()
+            if deviation == 0:
+                assert torch.equal(ours, theirs), key
                 continue
-            subsample = slice(None, None, max(1, len(values) // 200_000))
-            p = stats.ks_2samp(values[subsample].numpy(), expected[key][subsample].numpy()).pvalue
-            ratio = (values.std() / expected[key].std()).item()
-            print(path.name, key, len(values), f"std ratio {ratio:.4f}, Kolmogorov-Smirnov p {p:.3f}")
-            assert p > 1e-4 and abs(ratio - 1) < 0.05, key
+            if len(theirs) < 10:
+                # Nothing can be told of so few values but their size: PyTorch's own bound, 1/sqrt(inputs).
+                assert ours.abs().max() <= network.get_submodule(key.rpartition(".")[0]).in_features**-0.5, key
+                continue
+            # Two estimates of one deviation from n values differ by sqrt(1/n) of it, for normal values.
+            ratio = ours.std().item() / deviation
+            assert abs(ratio - 1) < 6 * len(theirs) ** -0.5, (key, ratio)
+            # One scale for both, so that layers can be pooled.
+            pools[kind][0].append(ours / deviation)
+            pools[kind][1].append(theirs / deviation)
+        assert pools
+        for kind, (ours, theirs) in pools.items():
+            ours, theirs = torch.cat(ours), torch.cat(theirs)
+            step = slice(None, None, max(1, len(ours) // 200_000))
+            p = stats.ks_2samp(ours[step].numpy(), theirs[step].numpy()).pvalue
+            print(path.name, kind, len(ours), f"Kolmogorov-Smirnov p {p:.3f}")
+            assert p > 1e-4, kind
 
 
 if __name__ == "__main__":
