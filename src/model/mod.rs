@@ -3,11 +3,13 @@
 //! A network is one function over [`operations::Operations`]; declaring its parameters, running it and writing it as TorchScript
 //! are three carriers of that function. To add one: a file with the function, a name in `settings::architecture` and a line in `network.rs`.
 
+mod blocks;
 mod declare;
 pub mod eager;
 mod initialise;
 mod last_layer;
 mod left_out;
+mod mobilenet;
 mod network;
 pub mod operations;
 mod resnet;

@@ -1,6 +1,7 @@
 //! The register of networks: a line each for features and head.
 
 use super::declare::{Declare, Declared};
+use super::mobilenet;
 use super::operations::Operations;
 use super::resnet::{COMPACT, RESNET18, RESNET34, RESNET50};
 pub use crate::settings::architecture::Architecture;
@@ -13,6 +14,7 @@ impl Architecture {
             Self::Resnet34 => RESNET34.features(run, x, channels),
             Self::Resnet50 => RESNET50.features(run, x, channels),
             Self::CompactResnet => COMPACT.features(run, x, channels),
+            Self::MobilenetV3Small => mobilenet::features(run, x, channels),
         }
     }
 
@@ -23,6 +25,7 @@ impl Architecture {
             Self::Resnet34 => RESNET34.head(run, features, classes),
             Self::Resnet50 => RESNET50.head(run, features, classes),
             Self::CompactResnet => COMPACT.head(run, features, classes),
+            Self::MobilenetV3Small => mobilenet::head(run, features, classes),
         }
     }
 
@@ -58,6 +61,7 @@ mod tests {
             (Architecture::Resnet18, 11_689_512, 122),
             (Architecture::Resnet34, 21_797_672, 218),
             (Architecture::Resnet50, 25_557_032, 320),
+            (Architecture::MobilenetV3Small, 2_542_856, 244),
         ];
         for (architecture, parameters, entries) in known {
             assert_eq!(trained(architecture, 3, 1000), parameters, "{}", architecture.name());

@@ -14,11 +14,14 @@ pub enum Architecture {
     Resnet50,
     /// The compact student, under 1 M parameters.
     CompactResnet,
+    /// torchvision's MobileNetV3-small.
+    MobilenetV3Small,
 }
 
 impl Architecture {
     /// All networks.
-    pub const ALL: [Self; 4] = [Self::Resnet18, Self::Resnet34, Self::Resnet50, Self::CompactResnet];
+    pub const ALL: [Self; 5] =
+        [Self::Resnet18, Self::Resnet34, Self::Resnet50, Self::CompactResnet, Self::MobilenetV3Small];
 
     /// The name as TOML and the command line spell it.
     pub fn name(self) -> &'static str {
@@ -27,6 +30,7 @@ impl Architecture {
             Self::Resnet34 => "resnet34",
             Self::Resnet50 => "resnet50",
             Self::CompactResnet => "compact-resnet",
+            Self::MobilenetV3Small => "mobilenet-v3-small",
         }
     }
 

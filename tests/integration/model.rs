@@ -41,8 +41,11 @@ fn trained(model: &Classifier, left_out: Option<LeftOut>, prefix: &str) -> Vec<(
 
 /// Dropout and stochastic depth of a network: layer, unit, share, and how many values each has.
 fn leaving_out(architecture: Architecture) -> Vec<(String, Unit, f64, i64)> {
-    let _ = architecture;
-    Vec::new()
+    let dropout = |layer: &str, values| (layer.to_owned(), Unit::Value, 0.2, values);
+    match architecture {
+        Architecture::MobilenetV3Small => vec![dropout("classifier.2", 1024)],
+        _ => Vec::new(),
+    }
 }
 
 #[test]
