@@ -6,6 +6,7 @@
 mod blocks;
 mod declare;
 pub mod eager;
+mod efficientnet;
 mod initialise;
 mod last_layer;
 mod left_out;

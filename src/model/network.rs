@@ -1,9 +1,9 @@
 //! The register of networks: a line each for features and head.
 
 use super::declare::{Declare, Declared};
-use super::mobilenet;
 use super::operations::Operations;
 use super::resnet::{COMPACT, RESNET18, RESNET34, RESNET50};
+use super::{efficientnet, mobilenet};
 pub use crate::settings::architecture::Architecture;
 
 impl Architecture {
@@ -15,6 +15,7 @@ impl Architecture {
             Self::Resnet50 => RESNET50.features(run, x, channels),
             Self::CompactResnet => COMPACT.features(run, x, channels),
             Self::MobilenetV3Small => mobilenet::features(run, x, channels),
+            Self::EfficientnetB0 => efficientnet::features(run, x, channels),
         }
     }
 
@@ -26,6 +27,7 @@ impl Architecture {
             Self::Resnet50 => RESNET50.head(run, features, classes),
             Self::CompactResnet => COMPACT.head(run, features, classes),
             Self::MobilenetV3Small => mobilenet::head(run, features, classes),
+            Self::EfficientnetB0 => efficientnet::head(run, features, classes),
         }
     }
 
@@ -62,6 +64,7 @@ mod tests {
             (Architecture::Resnet34, 21_797_672, 218),
             (Architecture::Resnet50, 25_557_032, 320),
             (Architecture::MobilenetV3Small, 2_542_856, 244),
+            (Architecture::EfficientnetB0, 5_288_548, 360),
         ];
         for (architecture, parameters, entries) in known {
             assert_eq!(trained(architecture, 3, 1000), parameters, "{}", architecture.name());

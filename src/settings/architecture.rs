@@ -16,12 +16,20 @@ pub enum Architecture {
     CompactResnet,
     /// torchvision's MobileNetV3-small.
     MobilenetV3Small,
+    /// torchvision's EfficientNet-B0.
+    EfficientnetB0,
 }
 
 impl Architecture {
     /// All networks.
-    pub const ALL: [Self; 5] =
-        [Self::Resnet18, Self::Resnet34, Self::Resnet50, Self::CompactResnet, Self::MobilenetV3Small];
+    pub const ALL: [Self; 6] = [
+        Self::Resnet18,
+        Self::Resnet34,
+        Self::Resnet50,
+        Self::CompactResnet,
+        Self::MobilenetV3Small,
+        Self::EfficientnetB0,
+    ];
 
     /// The name as TOML and the command line spell it.
     pub fn name(self) -> &'static str {
@@ -31,6 +39,7 @@ impl Architecture {
             Self::Resnet50 => "resnet50",
             Self::CompactResnet => "compact-resnet",
             Self::MobilenetV3Small => "mobilenet-v3-small",
+            Self::EfficientnetB0 => "efficientnet-b0",
         }
     }
 

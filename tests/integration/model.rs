@@ -44,6 +44,16 @@ fn leaving_out(architecture: Architecture) -> Vec<(String, Unit, f64, i64)> {
     let dropout = |layer: &str, values| (layer.to_owned(), Unit::Value, 0.2, values);
     match architecture {
         Architecture::MobilenetV3Small => vec![dropout("classifier.2", 1024)],
+        // torchvision's shares rise by 0.2 / 16 a block; blocks with a stride or of other channels have no shortcut.
+        Architecture::EfficientnetB0 => {
+            let blocks =
+                [(2, 1, 2), (3, 1, 4), (4, 1, 6), (4, 2, 7), (5, 1, 9), (5, 2, 10), (6, 1, 12), (6, 2, 13), (6, 3, 14)];
+            let depth = |(stage, block, before): (u32, u32, u32)| {
+                let share = 0.2 * f64::from(before) / 16.0;
+                (format!("features.{stage}.{block}.stochastic_depth"), Unit::Sample, share, 1)
+            };
+            blocks.into_iter().map(depth).chain([dropout("classifier.0", 1280)]).collect()
+        }
         _ => Vec::new(),
     }
 }
