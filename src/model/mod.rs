@@ -5,6 +5,7 @@
 
 mod blocks;
 mod declare;
+mod densenet;
 pub mod eager;
 mod efficientnet;
 mod initialise;

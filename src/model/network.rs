@@ -3,7 +3,7 @@
 use super::declare::{Declare, Declared};
 use super::operations::Operations;
 use super::resnet::{COMPACT, RESNET18, RESNET34, RESNET50};
-use super::{efficientnet, mobilenet};
+use super::{densenet, efficientnet, mobilenet};
 pub use crate::settings::architecture::Architecture;
 
 impl Architecture {
@@ -16,6 +16,7 @@ impl Architecture {
             Self::CompactResnet => COMPACT.features(run, x, channels),
             Self::MobilenetV3Small => mobilenet::features(run, x, channels),
             Self::EfficientnetB0 => efficientnet::features(run, x, channels),
+            Self::Densenet121 => densenet::features(run, x, channels),
         }
     }
 
@@ -28,6 +29,7 @@ impl Architecture {
             Self::CompactResnet => COMPACT.head(run, features, classes),
             Self::MobilenetV3Small => mobilenet::head(run, features, classes),
             Self::EfficientnetB0 => efficientnet::head(run, features, classes),
+            Self::Densenet121 => densenet::head(run, features, classes),
         }
     }
 
@@ -65,6 +67,7 @@ mod tests {
             (Architecture::Resnet50, 25_557_032, 320),
             (Architecture::MobilenetV3Small, 2_542_856, 244),
             (Architecture::EfficientnetB0, 5_288_548, 360),
+            (Architecture::Densenet121, 7_978_856, 727),
         ];
         for (architecture, parameters, entries) in known {
             assert_eq!(trained(architecture, 3, 1000), parameters, "{}", architecture.name());

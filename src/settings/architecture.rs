@@ -18,17 +18,20 @@ pub enum Architecture {
     MobilenetV3Small,
     /// torchvision's EfficientNet-B0.
     EfficientnetB0,
+    /// torchvision's DenseNet-121.
+    Densenet121,
 }
 
 impl Architecture {
     /// All networks.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Resnet18,
         Self::Resnet34,
         Self::Resnet50,
         Self::CompactResnet,
         Self::MobilenetV3Small,
         Self::EfficientnetB0,
+        Self::Densenet121,
     ];
 
     /// The name as TOML and the command line spell it.
@@ -40,6 +43,7 @@ impl Architecture {
             Self::CompactResnet => "compact-resnet",
             Self::MobilenetV3Small => "mobilenet-v3-small",
             Self::EfficientnetB0 => "efficientnet-b0",
+            Self::Densenet121 => "densenet121",
         }
     }
 
