@@ -11,4 +11,5 @@ pub mod plan;
 pub mod predictions;
 pub mod quality;
 pub mod run;
+pub mod state_dict;
 pub mod table;

@@ -119,6 +119,18 @@ pub struct TeacherInfo {
     pub weights_sha256: String,
 }
 
+/// What a run started from, where that was no random weights; without path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitInfo {
+    /// Lower-case hex SHA-256 of the file.
+    pub weights_sha256: String,
+    /// Input channels of its first layer, which was adapted where the images have others.
+    pub channels: u64,
+    /// Whether the last layer is none of the file's, because it has other classes.
+    pub new_last_layer: bool,
+}
+
 /// `run.json`. Times are in `provenance.json`, so that equal runs give equal bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

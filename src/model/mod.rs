@@ -14,6 +14,7 @@ mod left_out;
 mod mobilenet;
 mod network;
 pub mod operations;
+mod pretrained;
 mod resnet;
 mod script;
 mod weights;
@@ -25,6 +26,7 @@ use tch::{Device, Tensor};
 pub use declare::Declared;
 pub use left_out::LeftOut;
 pub use network::Architecture;
+pub use pretrained::{Pretrained, PretrainedError};
 pub use weights::WeightsError;
 
 /// Everything that fixes a classifier's shape.

@@ -28,6 +28,7 @@ mod pipeline;
 mod pixels;
 mod predict;
 mod preprocess;
+mod pretrained;
 mod privacy;
 mod resume;
 mod support;
