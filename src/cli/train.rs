@@ -33,6 +33,7 @@ Examples:
   groupdistil train dataset --out agreed --objective agre-kd --teacher t1 --teacher t2 --biased erm --arch compact-resnet
   groupdistil train dataset --out twice --objective jtt --set jtt_epochs=5 --set jtt_upweight=20
   groupdistil train dataset --out refit --objective dfr-val --from student
+  groupdistil train dataset --out tuned --arch resnet50 --init resnet50.pth --set ema_decay=0.99 --set clip_norm=1
   groupdistil train dataset --out plain --config student/settings.toml --objective erm --set augment=false
 
 An interrupted run goes on where it was when the same command is given again. Every key of settings.toml, which is written into
@@ -53,6 +54,10 @@ pub struct TrainArgs {
     /// The network: resnet18, resnet34, resnet50, compact-resnet, mobilenet-v3-small, efficientnet-b0, densenet121.
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
+    /// Weights to start from: safetensors, a .pth of torch.save, TorchScript, or a RUN. The first layer is fitted to the channels;
+    /// the last layer starts anew where the classes are others. No code in the file is run.
+    #[arg(long, value_name = "FILE|RUN")]
+    init: Option<PathBuf>,
     /// RUN folder or TorchScript file to learn from; may be repeated.
     #[arg(long, value_name = "RUN|FILE.pt")]
     teacher: Vec<PathBuf>,
@@ -78,13 +83,14 @@ pub struct TrainArgs {
 
 /// Defaults, then the file, then `--set`, then flags.
 fn settings(args: &TrainArgs) -> Result<TrainSettings, CliError> {
-    let TrainArgs { objective, arch, teacher, biased, from, seed, fold, epochs, settings, .. } = args;
+    let TrainArgs { objective, arch, init, teacher, biased, from, seed, fold, epochs, settings, .. } = args;
     let flags = [
         ("objective", objective.clone().map(toml::Value::from)),
         ("arch", arch.clone().map(toml::Value::from)),
         ("epochs", epochs.map(toml::Value::from)),
     ];
-    let wire: TrainWire = layered(settings, flags)?;
+    let mut wire: TrainWire = layered(settings, flags)?;
+    wire.init = init.clone().or(wire.init);
     let settings = TrainSettings::from_wire(&wire, *seed, *fold, teacher.first().cloned())?;
     let more_teachers = teacher.iter().skip(1).cloned().collect();
     Ok(TrainSettings { from: from.clone(), more_teachers, biased: biased.clone(), ..settings })

@@ -101,6 +101,12 @@ pub struct MetricsLine {
     pub worst_group: Option<String>,
     /// Every group of the dataset.
     pub groups: BTreeMap<String, GroupMetrics>,
+    /// Area under the ROC curve, mean over the classes against all others; on lines of `val` and `test` with samples of every class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auroc: Option<f64>,
+    /// Least of the groups' areas; groups that are no two classes have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_group_auroc: Option<f64>,
 }
 
 /// The teacher of a run, without path.
@@ -163,6 +169,9 @@ pub struct RunJson {
     pub fold: Option<usize>,
     /// The teacher, for `kd` and `group-distil`.
     pub teacher: Option<TeacherInfo>,
+    /// The weights that the run started from; absent where they were random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitInfo>,
     /// `content_hash` of the dataset.
     pub dataset_hash: String,
     /// `plan_hash` of the dataset.

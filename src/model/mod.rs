@@ -133,6 +133,16 @@ impl Classifier {
         self.tensors.values_mut().try_for_each(crate::torch::shim::to_channels_last)
     }
 
+    /// A network of its own with the same weights, which are not trained.
+    ///
+    /// # Errors
+    /// [`crate::torch::TorchError`] when memory is short.
+    pub fn copy(&self) -> Result<Self, crate::torch::TorchError> {
+        let copy = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.f_detach_copy()?));
+        let tensors = self.tensors.iter().map(copy).collect::<Result<_, tch::TchError>>()?;
+        Ok(Self { spec: self.spec.clone(), declared: self.declared.clone(), tensors, device: self.device })
+    }
+
     /// TorchScript source of `forward(self, x)` for evaluation, normalisation included.
     pub fn torchscript_source(&self) -> String {
         let ModelSpec { architecture, channels, classes, mean, std } = &self.spec;

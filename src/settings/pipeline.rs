@@ -217,6 +217,7 @@ impl PipelineSettings {
     }
 
     fn check(wire: PipelineWire, table: &toml::Table, base: &Path) -> Result<Self, PipelineSettingsError> {
+        let wire = with_base(wire, base);
         let PipelineWire { title, sources, seed, cross_validate, students: names, phantom, .. } = wire.clone();
         if sources.is_empty() == phantom.is_none() {
             return Err(PipelineSettingsError::Sources);
@@ -304,9 +305,28 @@ fn assign(table: &mut toml::Table, assignment: &Assignment) -> Result<(), Pipeli
     Ok(())
 }
 
+/// Weights to start from are looked for from the file's folder on, as all its paths.
+fn with_base(mut wire: PipelineWire, base: &Path) -> PipelineWire {
+    for train in wire.teacher.iter_mut().chain([&mut wire.student]).chain(wire.method.values_mut()) {
+        train.init = train.init.take().map(|init| base.join(init));
+    }
+    wire
+}
+
 /// Paths belong to provenance alone.
 fn without_paths(mut table: toml::Table) -> toml::Table {
     table.remove("sources");
+    let mut trained: Vec<&mut toml::Value> = Vec::new();
+    for (key, value) in &mut table {
+        match key.as_str() {
+            "teacher" | "student" => trained.push(value),
+            "method" => trained.extend(
+                value.as_table_mut().into_iter().flat_map(|methods| methods.iter_mut()).map(|(_, value)| value),
+            ),
+            _ => {}
+        }
+    }
+    trained.into_iter().filter_map(toml::Value::as_table_mut).for_each(|train| drop(train.remove("init")));
     if let Some(ingest) = table.get_mut("ingest").and_then(toml::Value::as_table_mut) {
         ingest.remove("key");
         let labels = ingest.get_mut("labels").and_then(toml::Value::as_array_mut).into_iter().flatten();

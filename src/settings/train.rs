@@ -46,6 +46,8 @@ pub enum Schedule {
     Cosine,
     /// Stays.
     Constant,
+    /// Is multiplied by `gamma` after each of the `milestones`.
+    Step,
 }
 
 /// How an epoch draws its samples.
@@ -72,6 +74,12 @@ pub enum Selection {
     Loss,
     /// Nothing: the last epoch is kept.
     LastEpoch,
+    /// Mean loss of the group where it is highest, the lower the better.
+    WorstGroupLoss,
+    /// Area under the ROC curve, mean over the classes.
+    Auroc,
+    /// Area under the ROC curve of the group where it is lowest; for groups that hold several classes.
+    WorstGroupAuroc,
 }
 
 impl Selection {
@@ -83,6 +91,9 @@ impl Selection {
             Self::Accuracy => "accuracy",
             Self::Loss => "loss",
             Self::LastEpoch => "last-epoch",
+            Self::WorstGroupLoss => "worst-group-loss",
+            Self::Auroc => "auroc",
+            Self::WorstGroupAuroc => "worst-group-auroc",
         }
     }
 }
@@ -107,6 +118,8 @@ pub struct TrainWire {
     pub objective: Option<ObjectiveKind>,
     /// The network.
     pub arch: Option<Architecture>,
+    /// Weights to start from: safetensors, `.pth`, TorchScript, or a RUN. A path, so it is not written to `settings.toml`.
+    pub init: Option<PathBuf>,
     /// Passes over the training split.
     pub epochs: Option<u32>,
     /// Samples per step.
@@ -119,8 +132,16 @@ pub struct TrainWire {
     pub weight_decay: Option<f64>,
     /// Momentum of `sgd`.
     pub momentum: Option<f64>,
+    /// Gradients whose norm over all parameters is larger are shortened to it; without it, none are.
+    pub clip_norm: Option<f64>,
+    /// Decay of the moving average of the weights, which is then what is evaluated, selected and kept; without it, no average.
+    pub ema_decay: Option<f64>,
     /// Learning rate over the run.
     pub schedule: Option<Schedule>,
+    /// Epochs after which `step` lowers the learning rate; without it, at half and at three quarters of the epochs.
+    pub milestones: Option<Vec<u32>>,
+    /// What `step` multiplies the learning rate by.
+    pub gamma: Option<f64>,
     /// Epochs over which the learning rate rises to its highest.
     pub warm_up_epochs: Option<u32>,
     /// T of the distillation loss.
@@ -178,6 +199,8 @@ pub struct TrainSettings {
     pub objective: ObjectiveSettings,
     /// The network.
     pub arch: Architecture,
+    /// Weights to start from. A path, so it is not written to any output; the file's hash is.
+    pub init: Option<PathBuf>,
     /// Passes over the training split, 1 or more.
     pub epochs: u32,
     /// Samples per step, 2 or more.
@@ -190,8 +213,16 @@ pub struct TrainSettings {
     pub weight_decay: f64,
     /// Momentum of `sgd`, 0..1.
     pub momentum: f64,
+    /// Largest norm of the gradients, > 0.
+    pub clip_norm: Option<f64>,
+    /// Decay of the moving average of the weights, > 0 and < 1.
+    pub ema_decay: Option<f64>,
     /// Learning rate over the run.
     pub schedule: Schedule,
+    /// Epochs after which `step` lowers the learning rate, rising; empty for other schedules.
+    pub milestones: Vec<u32>,
+    /// What `step` multiplies the learning rate by, > 0 and < 1.
+    pub gamma: f64,
     /// Epochs over which the learning rate rises.
     pub warm_up_epochs: u32,
     /// How an epoch draws its samples.
@@ -236,13 +267,18 @@ impl TrainWire {
         Self {
             objective: self.objective.or(base.objective),
             arch: self.arch.or(base.arch),
+            init: self.init.or(base.init),
             epochs: self.epochs.or(base.epochs),
             batch_size: self.batch_size.or(base.batch_size),
             optimiser: self.optimiser.or(base.optimiser),
             learning_rate: self.learning_rate.or(base.learning_rate),
             weight_decay: self.weight_decay.or(base.weight_decay),
             momentum: self.momentum.or(base.momentum),
+            clip_norm: self.clip_norm.or(base.clip_norm),
+            ema_decay: self.ema_decay.or(base.ema_decay),
             schedule: self.schedule.or(base.schedule),
+            milestones: self.milestones.or(base.milestones),
+            gamma: self.gamma.or(base.gamma),
             warm_up_epochs: self.warm_up_epochs.or(base.warm_up_epochs),
             temperature: self.temperature.or(base.temperature),
             alpha: self.alpha.or(base.alpha),
@@ -298,6 +334,13 @@ fn default_learning_rate(optimiser: OptimiserKind) -> f64 {
     }
 }
 
+/// At half and at three quarters of the epochs.
+fn default_milestones(epochs: u32) -> Vec<u32> {
+    let mut milestones = vec![epochs.div_ceil(2), (u64::from(epochs) * 3).div_ceil(4) as u32];
+    milestones.dedup();
+    milestones
+}
+
 impl TrainSettings {
     /// Fills in defaults and checks ranges.
     ///
@@ -316,9 +359,13 @@ impl TrainSettings {
         let dfr = refits.then(|| DfrSettings::from_wire(wire.dfr_c.as_ref(), wire.dfr_subsets)).transpose()?;
         let is_jtt = objective.objective == ObjectiveKind::Jtt;
         let jtt = is_jtt.then(|| JttSettings::from_wire(wire, epochs)).transpose()?;
+        let schedule = wire.schedule.unwrap_or(Schedule::Cosine);
+        let is_step = schedule == Schedule::Step;
+        let milestones = wire.milestones.clone().unwrap_or_else(|| default_milestones(epochs));
         let settings = Self {
             objective,
             arch: wire.arch.unwrap_or(Architecture::Resnet18),
+            init: wire.init.clone(),
             epochs,
             batch_size: wire.batch_size.unwrap_or(64),
             optimiser,
@@ -328,7 +375,11 @@ impl TrainSettings {
                 OptimiserKind::Sgd => 1e-4,
             }),
             momentum: wire.momentum.unwrap_or(0.9),
-            schedule: wire.schedule.unwrap_or(Schedule::Cosine),
+            clip_norm: wire.clip_norm,
+            ema_decay: wire.ema_decay,
+            schedule,
+            milestones: if is_step { milestones } else { Vec::new() },
+            gamma: wire.gamma.unwrap_or(0.1),
             warm_up_epochs: wire.warm_up_epochs.unwrap_or(u32::from(epochs >= 10)),
             sampler: wire.sampler.unwrap_or(Sampler::Shuffle),
             augment: wire.augment.unwrap_or(Augment::Switch(true)).resolve(),
@@ -363,6 +414,13 @@ impl TrainSettings {
         let decay = (0.0..=100.0).contains(&weight_decay);
         check(decay, "weight_decay", weight_decay.to_string(), "a number from 0 to 100")?;
         check((0.0..1.0).contains(&momentum), "momentum", momentum.to_string(), "a number >= 0 and < 1")?;
+        let clip = self.clip_norm.unwrap_or(1.0);
+        check(clip > 0.0 && clip.is_finite(), "clip_norm", clip.to_string(), "a finite number > 0")?;
+        let decay = self.ema_decay.unwrap_or(0.5);
+        check(decay > 0.0 && decay < 1.0, "ema_decay", decay.to_string(), "a number > 0 and < 1")?;
+        check(self.gamma > 0.0 && self.gamma < 1.0, "gamma", self.gamma.to_string(), "a number > 0 and < 1")?;
+        let rising = self.milestones.windows(2).all(|pair| pair[0] < pair[1]) && !self.milestones.contains(&0);
+        check(rising, "milestones", format!("{:?}", self.milestones), "epochs, 1 or more, each later than the last")?;
         check(warm_up_epochs <= epochs, "warm_up_epochs", warm_up_epochs.to_string(), "at most epochs")?;
         let patience = self.early_stop_epochs;
         check(patience != Some(0), "early_stop_epochs", "0".to_owned(), "1 or more; leave it out to train all epochs")?;
@@ -382,13 +440,18 @@ impl TrainSettings {
         TrainWire {
             objective: Some(objective),
             arch: Some(self.arch),
+            init: None,
             epochs: Some(self.epochs),
             batch_size: Some(self.batch_size),
             optimiser: Some(self.optimiser),
             learning_rate: Some(self.learning_rate),
             weight_decay: Some(self.weight_decay),
             momentum: Some(self.momentum),
+            clip_norm: self.clip_norm,
+            ema_decay: self.ema_decay,
             schedule: Some(self.schedule),
+            milestones: (self.schedule == Schedule::Step).then(|| self.milestones.clone()),
+            gamma: (self.schedule == Schedule::Step).then_some(self.gamma),
             warm_up_epochs: Some(self.warm_up_epochs),
             temperature: Some(temperature),
             alpha: Some(alpha),
@@ -430,6 +493,7 @@ mod tests {
     fn the_resolved_settings_survive_toml() {
         for text in [
             "",
+            "schedule = \"step\"\nclip_norm = 2.0\nema_decay = 0.99",
             "augment = false\nearly_stop_epochs = 4",
             "optimiser = \"sgd\"\naugment = { noise = 0.5 }",
             "objective = \"dfr-val\"\ndfr_c = [1.0]",
@@ -449,6 +513,10 @@ mod tests {
         assert!(
             parse("augment = { rotation_degrees = 200.0 }").unwrap_err().contains("augment.rotation_degrees is 200")
         );
+        assert!(parse("ema_decay = 1.0").unwrap_err().contains("train.ema_decay is 1"));
+        assert!(parse("clip_norm = 0").unwrap_err().contains("train.clip_norm is 0"));
+        let milestones = parse("schedule = \"step\"\nmilestones = [9, 4]").unwrap_err();
+        assert!(milestones.contains("train.milestones is [9, 4]"), "{milestones}");
         assert!(parse("epoch = 3").unwrap_err().contains("unknown field `epoch`, expected one of"));
         assert!(parse("augment = { flip = true }").unwrap_err().contains("unknown field `flip`"));
         assert!(parse("augment = 3").unwrap_err().contains("true, false or a table"));

@@ -87,7 +87,8 @@ impl Samples {
         }
         let without = |group: &&usize| !validated.iter().any(|&row| self.groups[row] == **group);
         let groups: Vec<String> = self.weighted.iter().filter(without).map(|&group| self.group_name(group)).collect();
-        if selection == Selection::WorstGroupAccuracy && !groups.is_empty() {
+        let by_worst = matches!(selection, Selection::WorstGroupAccuracy | Selection::WorstGroupLoss);
+        if by_worst && !groups.is_empty() {
             return Err(TrainError::GroupsWithoutValidation { groups });
         }
         Ok(())

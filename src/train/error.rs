@@ -7,7 +7,7 @@ use crate::formats::dataset::DatasetError;
 use crate::formats::predictions::PredictionsError;
 use crate::formats::run::RunError;
 use crate::fsx::FsError;
-use crate::model::WeightsError;
+use crate::model::{PretrainedError, WeightsError};
 use crate::objective::ObjectiveError;
 use crate::outdir::OutDirError;
 use crate::settings::train::TrainSettingsError;
@@ -35,6 +35,9 @@ pub enum TrainError {
     /// Weights cannot be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// The weights of `--init` cannot be started from.
+    #[error(transparent)]
+    Init(#[from] PretrainedError),
     /// Predictions cannot be written.
     #[error(transparent)]
     Predictions(#[from] PredictionsError),
@@ -99,6 +102,14 @@ pub enum TrainError {
     GroupsWithoutValidation {
         /// These groups.
         groups: Vec<String>,
+    },
+    /// A selection by an area that does not exist.
+    #[error(
+        "selection by AUROC needs samples of every class in {what}; train with another selection, for example --set selection=accuracy"
+    )]
+    NoArea {
+        /// Where classes are missing.
+        what: &'static str,
     },
     /// A distillation without teacher.
     #[error("objective {objective} learns from a teacher; give --teacher RUN or --teacher FILE.pt")]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 use super::TrainError;
+use super::areas::Areas;
 use super::data::{Images, Samples, size};
 use crate::context::Context;
 use crate::formats::dataset::Split;
@@ -126,6 +127,8 @@ pub struct LineParts<'a> {
     pub q: Option<&'a [f64]>,
     /// Share of the epoch's batches that held each group of the dataset; on lines of training.
     pub present: Option<&'a [f64]>,
+    /// Areas under the ROC curve, of evaluations.
+    pub areas: Areas,
 }
 
 impl LineParts<'_> {
@@ -167,6 +170,8 @@ impl LineParts<'_> {
             worst_group_accuracy: summary.worst.map(|worst| worst.accuracy),
             worst_group: summary.worst.map(|worst| names[worst.group].clone()),
             groups,
+            auroc: self.areas.all,
+            worst_group_auroc: self.areas.worst_group,
         }
     }
 }

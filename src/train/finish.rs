@@ -47,6 +47,7 @@ pub fn finish(session: &mut Session<'_>) -> Result<RunJson, TrainError> {
         warnings: warnings(session, teacher),
     };
     let mut run = outcome.write()?;
+    run.init = session.init.clone();
     run.held_out = teacher.and_then(TeacherFiles::held_out);
     run.teachers = teacher.map(TeacherFiles::several).unwrap_or_default();
     run.biased = teacher.and_then(TeacherFiles::biased);

@@ -4,8 +4,10 @@
 //! [`step`] inside; [`jtt`] trains twice; [`dfr`] refits the last layer of a run; [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`finish`] the RUN's last files.
 //! What is random follows from seed and position alone, so an interrupted run goes on bit for bit.
 
+mod areas;
 mod arithmetic;
 mod augment;
+mod average;
 mod checkpoint;
 mod data;
 mod dfr;
@@ -31,7 +33,7 @@ use tch::Device;
 use crate::context::Context;
 use crate::formats::dataset::Split;
 use crate::formats::run::{RUN_JSON, RunJson, read_run_json};
-use crate::model::ModelSpec;
+use crate::model::{ModelSpec, Pretrained};
 use crate::objective::tensor::TensorObjective;
 use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
 use crate::settings::methods::DfrSettings;
@@ -73,6 +75,7 @@ pub fn train(
     let (device_name, device) = (device, choose_device(device)?);
     tch::set_num_threads(i32::try_from(context.pool.current_num_threads()).unwrap_or(i32::MAX));
     let samples = Samples::open(dataset, settings)?;
+    areas::check_selection(&samples, settings.selection)?;
     let base = base(settings, &samples)?;
     // A refit network is the one it was.
     let arch = base.as_ref().and_then(TeacherFile::architecture).unwrap_or(settings.arch);
@@ -80,7 +83,8 @@ pub fn train(
     let teacher = TeacherFiles::open(settings, &samples)?;
     // Refuses what depends on the number of groups before anything is written.
     TensorObjective::new(settings.objective, &samples.objective_counts(settings), Device::Cpu)?;
-    let fingerprint = run_fingerprint(settings, &samples, teacher.as_ref(), base.as_ref());
+    let init = settings.init.as_deref().map(Pretrained::read).transpose()?;
+    let fingerprint = run_fingerprint(settings, &samples, (teacher.as_ref(), base.as_ref()), init.as_ref());
     let folder = match OutDir::open(out, RUN_JSON, &fingerprint, force)? {
         Opened::UpToDate => {
             let run = read_run_json(out)?;
@@ -94,10 +98,20 @@ pub fn train(
         _ => {
             let first = |jtt| jtt::identify(jtt, settings, &samples, (folder.root(), device_name), context);
             let errors = settings.jtt.as_ref().map(first).transpose()?;
-            work(settings, &samples, (teacher.as_ref(), errors.as_ref()), (folder, provenance), device, context)?
+            let sources = Sources { teacher: teacher.as_ref(), errors: errors.as_ref(), init: init.as_ref() };
+            work(settings, &samples, sources, (folder, provenance), device, context)?
         }
     };
     Ok(TrainSummary { run, up_to_date: false, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// What a run begins with, besides its own random weights.
+#[derive(Clone, Copy)]
+struct Sources<'a> {
+    teacher: Option<&'a TeacherFiles>,
+    /// What the first run of `jtt` got wrong.
+    errors: Option<&'a jtt::Errors>,
+    init: Option<&'a Pretrained>,
 }
 
 /// The RUN that is refit, for objectives that do.
@@ -114,15 +128,16 @@ fn base(settings: &TrainSettings, samples: &Samples) -> Result<Option<TeacherFil
 fn run_fingerprint(
     settings: &TrainSettings,
     samples: &Samples,
-    teacher: Option<&TeacherFiles>,
-    base: Option<&TeacherFile>,
+    (teacher, base): (Option<&TeacherFiles>, Option<&TeacherFile>),
+    init: Option<&Pretrained>,
 ) -> String {
     let json = samples.dataset.json();
     let of_base = base.map(|base| base.info.weights_sha256.clone());
     let others = teacher.map(TeacherFiles::fingerprint).or(of_base).unwrap_or_default();
     let settings = settings_toml(settings);
-    let parts = ["groupdistil.train/1", &settings, &json.content_hash, &json.plan_hash, &others];
-    fingerprint(parts.map(str::as_bytes))
+    let mut parts = vec!["groupdistil.train/1", &settings, &json.content_hash, &json.plan_hash, &others];
+    parts.extend(init.map(|init| init.sha256.as_str()));
+    fingerprint(parts.into_iter().map(str::as_bytes))
 }
 
 /// `settings.toml`: can be given to `--config`; seed and fold, which have flags of their own, are in its first line.
@@ -153,7 +168,7 @@ fn refit(
 fn work(
     settings: &TrainSettings,
     samples: &Samples,
-    (teacher, errors): (Option<&TeacherFiles>, Option<&jtt::Errors>),
+    Sources { teacher, errors, init }: Sources<'_>,
     (folder, mut provenance): (OutDir, Provenance),
     device: Device,
     context: Context<'_>,
@@ -170,7 +185,7 @@ fn work(
     let root = folder.root().to_path_buf();
     let train = samples.rows(Split::Train);
     let rows = errors.map_or_else(|| train.clone(), |errors| errors.repeated(&train));
-    let work = Work { settings, samples, images: &images, teacher, rows: &rows, root: &root, context };
+    let work = Work { settings, samples, images: &images, teacher, init, rows: &rows, root: &root, context };
     let mut session = Session::open(work, &spec)?;
     provenance.note("resumed_at_step", session.position().steps);
     let reading = started.elapsed().as_secs_f64();

@@ -11,12 +11,15 @@ use crate::torch::optimise::{AdamW, AdamWState, Sgd, adamw_step, sgd_step};
 use crate::torch::shim::to_channels_last;
 
 /// Learning rate over a run, rising over the warm-up, then by the schedule.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Rate {
     highest: f64,
     schedule: Schedule,
     warm_up_steps: u64,
     steps: u64,
+    /// Steps from which on the rate is `gamma` times lower, once more each.
+    milestone_steps: Vec<u64>,
+    gamma: f64,
 }
 
 impl Rate {
@@ -27,6 +30,8 @@ impl Rate {
             schedule: settings.schedule,
             warm_up_steps: u64::from(settings.warm_up_epochs) * steps_per_epoch,
             steps: u64::from(settings.epochs) * steps_per_epoch,
+            milestone_steps: settings.milestones.iter().map(|&epoch| u64::from(epoch) * steps_per_epoch).collect(),
+            gamma: settings.gamma,
         }
     }
 
@@ -37,6 +42,10 @@ impl Rate {
         }
         match self.schedule {
             Schedule::Constant => self.highest,
+            Schedule::Step => {
+                let passed = self.milestone_steps.iter().filter(|&&milestone| step >= milestone);
+                passed.fold(self.highest, |rate, _| rate * self.gamma)
+            }
             Schedule::Cosine => {
                 let done = (step - self.warm_up_steps) as f64 / (self.steps - self.warm_up_steps).max(1) as f64;
                 self.highest * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * done.min(1.0)))
@@ -45,12 +54,26 @@ impl Rate {
     }
 }
 
+/// Shortens gradients whose norm over all parameters is more than `clip_norm` to it, as `torch.nn.utils.clip_grad_norm_` does. The
+/// norm stays on the device, so that no step waits for it.
+fn clip(gradients: &mut [Tensor], clip_norm: f64) -> Result<(), TrainError> {
+    let _guard = tch::no_grad_guard();
+    let norms = gradients.iter().map(Tensor::f_norm).collect::<Result<Vec<Tensor>, _>>()?;
+    let norm = Tensor::f_stack(&norms, 0)?.f_norm()?;
+    let factor = (norm.f_add_scalar(1e-6)?.f_reciprocal()? * clip_norm).f_clamp_max(1.0)?;
+    for gradient in gradients {
+        let _ = gradient.f_mul_(&factor)?;
+    }
+    Ok(())
+}
+
 /// An optimiser with its state.
 #[derive(Debug)]
 pub struct Optimiser {
     kind: OptimiserKind,
     weight_decay: f64,
     momentum: f64,
+    clip_norm: Option<f64>,
     channels_last: bool,
     /// First moments (AdamW) or momenta (SGD), of the parameters' shapes and memory formats.
     first: Vec<Tensor>,
@@ -78,6 +101,7 @@ impl Optimiser {
             kind: settings.optimiser,
             weight_decay: settings.weight_decay,
             momentum: settings.momentum,
+            clip_norm: settings.clip_norm,
             channels_last,
             first: zeros()?,
             second: if adamw { zeros()? } else { Vec::new() },
@@ -100,6 +124,9 @@ impl Optimiser {
             } else {
                 *gradient = gradient.f_contiguous()?;
             }
+        }
+        if let Some(clip_norm) = self.clip_norm {
+            clip(&mut gradients, clip_norm)?;
         }
         let gradients: Vec<&Tensor> = gradients.iter().collect();
         match self.kind {
@@ -173,6 +200,30 @@ mod tests {
         assert!((rate.at(10) - 0.4).abs() < 1e-12);
         assert!((rate.at(20) - 0.2).abs() < 1e-12, "half way down");
         assert!(rate.at(29) > 0.0 && rate.at(29) < 0.01);
+    }
+
+    /// As torch.optim.lr_scheduler.MultiStepLR counts: the epoch after a milestone is the first with the lower rate.
+    #[test]
+    fn the_rate_falls_at_each_milestone_after_the_warm_up() {
+        let rate = rate(
+            "epochs = 6\nwarm_up_epochs = 1\nlearning_rate = 0.4\nschedule = \"step\"\nmilestones = [2, 4]\ngamma = 0.5",
+        );
+        let expected = [(4, 0.2), (9, 0.4), (19, 0.4), (20, 0.2), (39, 0.2), (40, 0.1), (59, 0.1)];
+        for (step, value) in expected {
+            assert!((rate.at(step) - value).abs() < 1e-12, "{step}");
+        }
+    }
+
+    /// torch.nn.utils.clip_grad_norm_ of (3, 4) and (12,), whose norm is 13, to 6.5 halves all; to 20 it changes nothing.
+    #[test]
+    fn long_gradients_are_shortened_together() {
+        let gradients = || [Tensor::from_slice(&[3.0f32, 4.0]), Tensor::from_slice(&[12.0f32])];
+        let (mut long, mut short) = (gradients(), gradients());
+        clip(&mut long, 6.5).unwrap();
+        assert!((&long[0] - Tensor::from_slice(&[1.5f32, 2.0])).abs().max().double_value(&[]) < 1e-6);
+        assert!((long[1].double_value(&[0]) - 6.0).abs() < 1e-6);
+        clip(&mut short, 20.0).unwrap();
+        assert_eq!(short, gradients());
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
-use super::data::Samples;
+use super::areas::Areas;
+use super::data::{Samples, indices};
 use super::evaluate::{LineParts, Scores};
 use super::{TrainError, settings_toml};
 use crate::formats::dataset::Split;
@@ -49,18 +50,27 @@ pub struct Outcome<'a> {
 
 impl Outcome<'_> {
     /// Figures per split that has a sample.
-    pub fn metrics(&self) -> BTreeMap<Split, MetricsLine> {
-        let of = |split: Split| {
+    ///
+    /// # Errors
+    /// [`TrainError::Torch`].
+    pub fn metrics(&self) -> Result<BTreeMap<Split, MetricsLine>, TrainError> {
+        let mut metrics = BTreeMap::new();
+        for split in Split::ALL {
             let rows = self.samples.rows(split);
+            if rows.is_empty() {
+                continue;
+            }
+            let logits = self.logits.f_index_select(0, &indices(&rows, Device::Cpu)?)?;
+            let areas = Areas::of(self.samples, &rows, &logits)?;
             let scores = Scores {
                 losses: rows.iter().map(|&row| self.scores.losses[row]).collect(),
                 correct: rows.iter().map(|&row| self.scores.correct[row]).collect(),
             };
             let (epoch, step, q) = (self.best_epoch, self.best_step, self.q);
-            let parts = LineParts { split, epoch, step, rows: &rows, scores: &scores, q, present: None };
-            (!rows.is_empty()).then(|| (split, parts.line(self.samples)))
-        };
-        Split::ALL.into_iter().filter_map(of).collect()
+            let parts = LineParts { split, epoch, step, rows: &rows, scores: &scores, q, present: None, areas };
+            metrics.insert(split, parts.line(self.samples));
+        }
+        Ok(metrics)
     }
 
     /// Writes everything but `run.json` and `provenance.json`, and gives what goes into `run.json`.
@@ -69,7 +79,7 @@ impl Outcome<'_> {
     /// [`TrainError`].
     pub fn write(self) -> Result<RunJson, TrainError> {
         let Self { settings, samples, root, classifier, .. } = self;
-        let final_metrics = self.metrics();
+        let final_metrics = self.metrics()?;
         predictions(samples, self.logits)?.write(&root.join(PREDICTIONS))?;
         classifier.save(&root.join(WEIGHTS))?;
         fsx::write_atomic(&root.join("settings.toml"), settings_toml(settings).as_bytes())?;
@@ -102,6 +112,7 @@ impl Outcome<'_> {
             steps: self.trained.1,
             final_metrics,
             warnings: self.warnings,
+            init: None,
             teachers: Vec::new(),
             biased: None,
             dfr: None,

@@ -25,6 +25,12 @@ impl Standing {
             Selection::Accuracy => line.accuracy,
             Selection::Loss => line.loss.map(|loss| -loss),
             Selection::LastEpoch => Some(line.epoch as f64),
+            Selection::WorstGroupLoss => {
+                let losses = line.groups.values().filter_map(|group| group.loss);
+                losses.reduce(f64::max).map(|loss| -loss)
+            }
+            Selection::Auroc => line.auroc,
+            Selection::WorstGroupAuroc => line.worst_group_auroc,
         };
         Self { figure, mean_group_accuracy: line.mean_group_accuracy, loss: line.loss }
     }

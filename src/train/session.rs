@@ -5,8 +5,10 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
+use super::areas::Areas;
 use super::arithmetic::Arithmetic;
 use super::augment::Augmenter;
+use super::average::Average;
 use super::checkpoint::{self, BestRecord, Position, Record};
 use super::data::{Images, Samples};
 use super::evaluate::{LineParts, Pass, Scores};
@@ -18,9 +20,9 @@ use super::teachers::{TeacherFiles, Teachers};
 use super::{TrainError, step};
 use crate::context::Context;
 use crate::formats::dataset::Split;
-use crate::formats::run::{METRICS_JSONL, MetricsLine};
+use crate::formats::run::{InitInfo, METRICS_JSONL, MetricsLine};
 use crate::fsx;
-use crate::model::{Classifier, ModelSpec};
+use crate::model::{Classifier, ModelSpec, Pretrained};
 use crate::objective::tensor::TensorObjective;
 use crate::outdir::append_line;
 use crate::settings::train::TrainSettings;
@@ -36,6 +38,8 @@ pub struct Work<'a> {
     pub images: &'a Images<'a>,
     /// The teachers' files, for objectives with one.
     pub teacher: Option<&'a TeacherFiles>,
+    /// The weights to start from, if not random ones.
+    pub init: Option<&'a Pretrained>,
     /// Rows of an epoch: the training samples, some of them more than once in `jtt`.
     pub rows: &'a [usize],
     /// The RUN.
@@ -57,6 +61,10 @@ pub struct Session<'a> {
     pub(super) work: Work<'a>,
     pub(super) arithmetic: Arithmetic,
     pub(super) classifier: Classifier,
+    /// The average of its weights, where that is what is evaluated and kept.
+    pub(super) average: Option<Average>,
+    /// What it started from.
+    pub(super) init: Option<InitInfo>,
     pub(super) objective: TensorObjective,
     pub(super) optimiser: Optimiser,
     pub(super) augmenter: Option<Augmenter>,
@@ -129,9 +137,11 @@ impl<'a> Session<'a> {
         let Work { settings, samples, images, .. } = work;
         let device = images.device();
         let mut classifier = Classifier::new(spec, settings.seed, device);
+        let init = work.init.map(|file| classifier.start_from(file)).transpose()?;
         if arithmetic.channels_last {
             classifier.to_channels_last()?;
         }
+        let average = settings.ema_decay.map(|decay| Average::new(&classifier, decay, arithmetic.channels_last));
         let counts = samples.objective_counts(settings);
         let groups = samples.train_counts.len();
         let shape = samples.dataset.image_shape();
@@ -143,6 +153,8 @@ impl<'a> Session<'a> {
             augmenter: settings.augment.map(|ranges| Augmenter::new(ranges, settings.seed, &images.std)),
             rate: Rate::new(settings, steps_per_epoch(work)),
             teacher: work.teacher.map(load).transpose()?,
+            average: average.transpose()?,
+            init,
             classifier,
             teacher_logits: None,
             cached: None,
@@ -169,6 +181,10 @@ impl<'a> Session<'a> {
         let wrong = |reason: String| TrainError::Checkpoint { path: work.root.join("checkpoint"), reason };
         let model = under(tensors, "model.");
         session.classifier.load_tensors(model, work.root).map_err(|error| wrong(error.to_string()))?;
+        if let Some(average) = &mut session.average {
+            let averaged = under(tensors, "average.");
+            average.classifier_mut().load_tensors(averaged, work.root).map_err(|error| wrong(error.to_string()))?;
+        }
         let optimiser = under(tensors, "optimiser.");
         session.optimiser.restore(&session.classifier, &optimiser, record.position.steps).map_err(wrong)?;
         session.objective.set_log_q(&record.log_q).map_err(|error| wrong(error.to_string()))?;
@@ -189,13 +205,19 @@ impl<'a> Session<'a> {
         }
         if let Some(best) = &record.best {
             let same = best.epoch == record.position.epochs && record.position.steps_in_epoch == 0;
-            let found = under(tensors, if same { "model." } else { "best." });
+            let judged = if session.average.is_some() { "average." } else { "model." };
+            let found = under(tensors, if same { judged } else { "best." });
             if found.len() != session.classifier.state().len() {
                 return Err(wrong("the best epoch's weights are not whole".to_owned()));
             }
             session.best = Some(Best { record: best.clone(), tensors: found.into_iter().collect() });
         }
         Ok(session)
+    }
+
+    /// What is evaluated and kept: the network, or the average of its weights.
+    fn judged(&self) -> &Classifier {
+        self.average.as_ref().map_or(&self.classifier, Average::classifier)
     }
 
     /// The best epoch so far.
@@ -322,7 +344,7 @@ impl<'a> Session<'a> {
         self.check_losses()?;
         let epoch = self.position.epochs + 1;
         let validated = samples.rows(Split::Val);
-        let Some(logits) = self.pass().logits(&validated, |x| Ok(self.classifier.forward(x, false)))? else {
+        let Some(logits) = self.pass().logits(&validated, |x| Ok(self.judged().forward(x, false)))? else {
             return Ok(false);
         };
         let val = self.scores(&validated, &logits, epoch)?;
@@ -330,7 +352,8 @@ impl<'a> Session<'a> {
         let q = self.q()?;
         let count = batches.len() as f64;
         let present: Vec<f64> = self.present.iter().map(|&held| held as f64 / count).collect();
-        let parts = |split, rows, scores, present| LineParts {
+        let areas = Areas::of(samples, &validated, &logits)?;
+        let parts = |split, rows, scores, present, areas| LineParts {
             split,
             epoch,
             step: self.position.steps,
@@ -338,9 +361,10 @@ impl<'a> Session<'a> {
             scores,
             q: q.as_deref(),
             present,
+            areas,
         };
-        let train = parts(Split::Train, &order, &train, Some(&present)).line(samples);
-        let val = parts(Split::Val, &validated, &val, None).line(samples);
+        let train = parts(Split::Train, &order, &train, Some(&present), Areas::default()).line(samples);
+        let val = parts(Split::Val, &validated, &val, None, areas).line(samples);
         self.finish_epoch(&train, &val, q, &present)?;
         Ok(true)
     }
@@ -368,7 +392,7 @@ impl<'a> Session<'a> {
         let standing = Standing::of(settings.selection, val);
         if self.best.as_ref().is_none_or(|best| standing.beats(&best.record.standing)) {
             let record = BestRecord { epoch: val.epoch, step: val.step, standing, q };
-            self.best = Some(Best { record, tensors: snapshot(&self.classifier)? });
+            self.best = Some(Best { record, tensors: snapshot(self.judged())? });
         }
         let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
         let remark = format!(
@@ -407,6 +431,9 @@ impl<'a> Session<'a> {
         for (name, tensor, _) in self.classifier.state() {
             add("model.", name, tensor)?;
         }
+        for (name, tensor, _) in self.average.iter().flat_map(|average| average.classifier().state()) {
+            add("average.", name, tensor)?;
+        }
         for (name, tensor) in self.optimiser.state(&self.classifier) {
             add("optimiser.", &name, tensor)?;
         }
@@ -438,6 +465,8 @@ fn scalars(line: &MetricsLine) -> Vec<(String, f64)> {
     add(format!("accuracy/{split}"), line.accuracy);
     add(format!("mean_group_accuracy/{split}"), line.mean_group_accuracy);
     add(format!("worst_group_accuracy/{split}"), line.worst_group_accuracy);
+    add(format!("auroc/{split}"), line.auroc);
+    add(format!("worst_group_auroc/{split}"), line.worst_group_auroc);
     for (name, group) in &line.groups {
         add(format!("group_accuracy_{split}/{name}"), group.accuracy);
         if line.split == Split::Train {

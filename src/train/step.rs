@@ -56,6 +56,9 @@ impl Session<'_> {
             self.check_losses()?;
         }
         self.optimiser.step(&self.classifier, &done.loss, self.rate.at(step - 1))?;
+        if let Some(average) = &mut self.average {
+            average.update(&self.classifier, step)?;
+        }
         self.losses.push(sample_loss(self.objective.settings(), &done.ce, done.kd.as_ref())?);
         self.correct.push(logits.detach().f_argmax(1, false)?.f_eq_tensor(&labels)?);
         for (group, held) in self.present.iter_mut().enumerate() {

@@ -88,6 +88,7 @@ impl RunSpec {
                 seed: Some(0),
                 weights_sha256,
             }),
+            init: None,
             dataset_hash: "d".repeat(64),
             plan_hash: "e".repeat(64),
             selection: "worst_group_accuracy".to_owned(),
@@ -158,5 +159,7 @@ pub fn line(epoch: u64, split: Split, groups: &[(&str, f64, Option<f64>)]) -> Me
         worst_group_accuracy: Some(worst.1),
         worst_group: Some(worst.0.to_owned()),
         groups: groups.iter().map(of).collect(),
+        auroc: None,
+        worst_group_auroc: None,
     }
 }

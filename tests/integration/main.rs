@@ -33,3 +33,4 @@ mod privacy;
 mod resume;
 mod support;
 mod train;
+mod trainer;
