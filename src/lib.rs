@@ -17,7 +17,7 @@
 //! Imports point downward only (`tests/house.rs` holds this):
 //! `main -> cli -> pipeline -> {predict, compare, export, train} -> {model, objective, dataset} -> torch -> {settings, formats}`
 //! and `{audit, preprocess} -> {ingest, metrics, sheet, phantom} -> {settings, formats, geometry, page}`; all may use the ground floor
-//! (`fsx`, `outdir`, `context`, `failure`).
+//! (`fsx`, `outdir`, `context`, `failure`); `train` draws its curves with `page`.
 
 pub mod context;
 pub mod failure;

@@ -17,6 +17,8 @@ pub const METRICS_JSONL: &str = "metrics.jsonl";
 pub const WEIGHTS: &str = "weights.safetensors";
 /// Logits of the selected epoch.
 pub const PREDICTIONS: &str = "predictions.parquet";
+/// Learning curves and group weights, as a picture.
+pub const CURVES: &str = "curves.svg";
 /// `schema` of `run.json`.
 pub const RUN_SCHEMA: &str = "groupdistil.run/1";
 

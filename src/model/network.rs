@@ -33,6 +33,15 @@ impl Architecture {
         }
     }
 
+    /// Least rows and columns of an image: smaller ones have nothing left to pool.
+    pub fn least_side_px(self) -> usize {
+        match self {
+            // A quarter, rounded up, is halved three times, rounded down.
+            Self::Densenet121 => 29,
+            _ => 1,
+        }
+    }
+
     /// Parameters of the last layer: weight `[classes, f]` and bias.
     pub fn declare_head(self, classes: i64) -> Vec<Declared> {
         let mut declare = Declare::default();

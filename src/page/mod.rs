@@ -1,6 +1,8 @@
 //! The shell of a self-contained HTML page and its building blocks: inline CSS, nothing from the network, fit for desktop, phone and
 //! paper. The audit report and the contact sheet are made with it; nothing here knows what they show.
 
+pub mod chart;
+
 use data_encoding::BASE64;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};

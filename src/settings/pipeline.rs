@@ -397,4 +397,16 @@ epochs = 7
             PipelineSettingsError::NoTeacher { .. }
         ));
     }
+
+    #[test]
+    fn weights_to_start_from_lie_beside_the_file_and_are_not_written_on() {
+        let text = SMALL
+            .replace("[teacher]\n", "[teacher]\ninit = 'big.pth'\n")
+            .replace("[method.plain]\n", "[method.plain]\ninit = '/x/y.pth'\n");
+        let settings = PipelineSettings::parse(&text, &[], Path::new("base")).unwrap();
+        assert_eq!(settings.teacher.unwrap().init, Some(PathBuf::from("base/big.pth")));
+        assert!(settings.students.iter().any(|student| student.train.init == Some(PathBuf::from("/x/y.pth"))));
+        let resolved = settings.resolved.to_string();
+        assert!(!resolved.contains(".pth") && resolved.contains("epochs"), "{resolved}");
+    }
 }

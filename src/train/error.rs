@@ -103,6 +103,16 @@ pub enum TrainError {
         /// These groups.
         groups: Vec<String>,
     },
+    /// Images that a network cannot take.
+    #[error("{architecture} needs images of at least {least} x {least} pixels, the dataset has {} x {}", found.0, found.1)]
+    TooSmall {
+        /// The network.
+        architecture: &'static str,
+        /// Its least side.
+        least: usize,
+        /// Rows and columns of the dataset's.
+        found: (usize, usize),
+    },
     /// A selection by an area that does not exist.
     #[error(
         "selection by AUROC needs samples of every class in {what}; train with another selection, for example --set selection=accuracy"

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use tch::Tensor;
 
 use super::TrainError;
+use super::curves;
 use super::record::Outcome;
 use super::session::{Session, Work};
 use super::teachers::TeacherFiles;
 use crate::formats::dataset::Split;
-use crate::formats::run::RunJson;
+use crate::formats::run::{CURVES, RunJson, read_metrics};
+use crate::fsx;
 
 /// Share of batches under which a group's weight is moved too rarely to be trusted.
 const RARE: f64 = 0.5;
@@ -48,6 +50,9 @@ pub fn finish(session: &mut Session<'_>) -> Result<RunJson, TrainError> {
     };
     let mut run = outcome.write()?;
     run.init = session.init.clone();
+    let title = format!("{} by {}, seed {}", run.architecture, run.objective, run.seed);
+    let curves = curves::draw(&title, &read_metrics(root)?, record.epoch);
+    fsx::write_atomic(&root.join(CURVES), curves.as_bytes())?;
     run.held_out = teacher.and_then(TeacherFiles::held_out);
     run.teachers = teacher.map(TeacherFiles::several).unwrap_or_default();
     run.biased = teacher.and_then(TeacherFiles::biased);

@@ -1,7 +1,8 @@
 //! `train`: a DATASET becomes a RUN (design, sections 3 and 4).
 //!
 //! [`data`] splits and images; [`streams`] order and random numbers; [`augment`]; [`teacher`] and [`teachers`]; [`session`] the epochs with
-//! [`step`] inside; [`jtt`] trains twice; [`dfr`] refits the last layer of a run; [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`finish`] the RUN's last files.
+//! [`step`] inside; [`jtt`] trains twice; [`dfr`] refits the last layer of a run; [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`finish`] and [`record`]
+//! the RUN's last files, with [`curves`].
 //! What is random follows from seed and position alone, so an interrupted run goes on bit for bit.
 
 mod areas;
@@ -9,6 +10,7 @@ mod arithmetic;
 mod augment;
 mod average;
 mod checkpoint;
+mod curves;
 mod data;
 mod dfr;
 mod error;
@@ -33,7 +35,7 @@ use tch::Device;
 use crate::context::Context;
 use crate::formats::dataset::Split;
 use crate::formats::run::{RUN_JSON, RunJson, read_run_json};
-use crate::model::{ModelSpec, Pretrained};
+use crate::model::{Architecture, ModelSpec, Pretrained};
 use crate::objective::tensor::TensorObjective;
 use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
 use crate::settings::methods::DfrSettings;
@@ -80,6 +82,7 @@ pub fn train(
     // A refit network is the one it was.
     let arch = base.as_ref().and_then(TeacherFile::architecture).unwrap_or(settings.arch);
     let settings = &TrainSettings { arch, ..settings.clone() };
+    check_size(settings.arch, &samples)?;
     let teacher = TeacherFiles::open(settings, &samples)?;
     // Refuses what depends on the number of groups before anything is written.
     TensorObjective::new(settings.objective, &samples.objective_counts(settings), Device::Cpu)?;
@@ -103,6 +106,16 @@ pub fn train(
         }
     };
     Ok(TrainSummary { run, up_to_date: false, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// Refuses images that the network cannot take.
+fn check_size(architecture: Architecture, samples: &Samples) -> Result<(), TrainError> {
+    let (_, rows, columns) = samples.dataset.image_shape();
+    let least = architecture.least_side_px();
+    if rows.min(columns) >= least {
+        return Ok(());
+    }
+    Err(TrainError::TooSmall { architecture: architecture.name(), least, found: (rows, columns) })
 }
 
 /// What a run begins with, besides its own random weights.

@@ -73,6 +73,9 @@ impl TeacherFile {
             let reason = format!("it takes images of {} channels, not {channels}", run.image_shape[0]);
             return Err(TrainError::TeacherShape { path: path.to_path_buf(), reason });
         }
+        if let Some(architecture) = Architecture::from_name(&run.architecture) {
+            super::check_size(architecture, samples)?;
+        }
         let origin = Origin { dataset_hash: &run.dataset_hash, fold: run.fold, seed: run.seed };
         let warnings = check_origin((path, role), &origin, settings, samples)?;
         Ok(Self {

@@ -25,7 +25,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ("torch", &["settings", "formats"]),
     ("objective", &["torch", "settings", "formats"]),
     ("model", &["torch", "settings", "formats"]),
-    ("train", &["model", "objective", "dataset", "metrics", "torch", "settings", "formats"]),
+    ("train", &["model", "objective", "dataset", "metrics", "torch", "settings", "formats", "page"]),
     ("compare", &["train", "model", "objective", "dataset", "metrics", "torch", "settings", "formats"]),
     ("export", &["model", "dataset", "metrics", "torch", "settings", "formats"]),
     ("predict", &["export", "model", "preprocess", "ingest", "dataset", "metrics", "torch", "settings", "formats"]),

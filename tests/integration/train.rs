@@ -202,13 +202,14 @@ impl Observer for StopAfter<'_> {
 }
 
 /// Files that must not differ between equal runs.
-const SAME: [&str; 7] = [
+const SAME: [&str; 8] = [
     "run.json",
     "settings.toml",
     METRICS_JSONL,
     WEIGHTS,
     PREDICTIONS,
     "plan.json",
+    "curves.svg",
     "tensorboard/events.out.tfevents.0.groupdistil",
 ];
 
@@ -250,7 +251,7 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
                 let error = run_with(&settings, &dataset, &parts, &stop, &interrupt).unwrap_err();
                 assert_eq!(error.kind(), FailureKind::Interrupted, "{error}");
                 // What a kill between metrics and checkpoint would leave behind.
-                let mut torn = std::fs::OpenOptions::new().append(true).open(parts.join(SAME[6])).unwrap();
+                let mut torn = std::fs::OpenOptions::new().append(true).open(parts.join(SAME[7])).unwrap();
                 std::io::Write::write_all(&mut torn, b"torn").unwrap();
                 let mut torn = std::fs::OpenOptions::new().append(true).create(true).open(parts.join(METRICS_JSONL));
                 std::io::Write::write_all(torn.as_mut().unwrap(), b"{\"epoch\":").unwrap();

@@ -4,7 +4,7 @@
 use groupdistil::context::Interrupt;
 use groupdistil::failure::{Classify, FailureKind};
 use groupdistil::formats::dataset::Split;
-use groupdistil::formats::run::{WEIGHTS, read_metrics};
+use groupdistil::formats::run::{CURVES, WEIGHTS, read_metrics};
 
 use crate::support::{expect_exit, groupdistil};
 use crate::train::{SHORTCUT, StopAfter, Tiny, bytes, expect_same, run, run_with, settings, write};
@@ -61,6 +61,8 @@ fn the_selected_epoch_is_the_best_by_the_chosen_figure() {
         // The averaged weights are the ones that are kept: their evaluation is that of the epoch's line.
         let line = &done.final_metrics[&Split::Val];
         assert_eq!(if selection == "auroc" { line.auroc } else { Some(best) }, Some(best));
+        let svg = String::from_utf8(bytes(&out, CURVES)).unwrap();
+        assert!(svg.starts_with("<svg") && svg.contains("label=NOR;site=1"), "{svg}");
     }
     let one_sided = write(&folder.path().join("one-sided"), Tiny { held: [[8, 0], [0, 8]], ..SHORTCUT });
     let refused = settings("selection = \"worst-group-auroc\"", 0, None);

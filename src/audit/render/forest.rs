@@ -4,18 +4,12 @@
 use maud::{Markup, html};
 
 use crate::audit::report::{Estimate, Evidence};
+use crate::page::chart::colour;
 
-/// Colour-blind safe (Okabe and Ito 2008), the pale ones left out.
-pub(super) const COLOURS: [&str; 6] = ["#0072B2", "#C44E00", "#00795A", "#AA4A86", "#7A5C00", "#333333"];
 /// Height of one model's line, px.
 const LINE_PX: usize = 17;
 /// Height of the ticks' row, px.
 const AXIS_PX: usize = 24;
-
-/// Colour of the series `index`.
-pub(super) fn colour(index: usize) -> &'static str {
-    COLOURS[index % COLOURS.len()]
-}
 
 /// The scale of a plot.
 #[derive(Debug, Clone, Copy)]

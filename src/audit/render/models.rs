@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::charts::{LineChart, Series};
 use super::forest::{Forest, ForestRow, Mark, Scale, legend};
 use super::shown::{Style, cell_name, counted, estimate, group_name, parameters, percent, points, sentence};
 use super::tables::{has_images, main_breakdowns};
 use crate::audit::facet::Facet;
 use crate::audit::report::{AuditReport, Breakdown, Estimate, Evidence, GroupNumbers, ModelReport, PairedCell, Role};
+use crate::page::chart::{LineChart, Series};
 use crate::page::{Align, DataTable, TableRow, pill, text};
 
 fn limits(estimate: &Estimate) -> impl Iterator<Item = f64> {

@@ -161,7 +161,7 @@ fn replace(classifier: &mut Classifier, new: [(String, Tensor); 2], work: Work<'
 
 /// One line per split, as a run of one epoch would leave.
 fn write_metrics(outcome: &Outcome<'_>) -> Result<(), TrainError> {
-    let metrics = outcome.metrics();
+    let metrics = outcome.metrics()?;
     let lines = [Split::Train, Split::Val].iter().filter_map(|split| metrics.get(split));
     let text: String =
         lines.map(|line| serde_json::to_string(line).expect("names and finite numbers are JSON") + "\n").collect();
