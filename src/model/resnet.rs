@@ -5,7 +5,7 @@
 //! | `resnet18` | 7x7 / 2, max pool / 2 | basic, 2, 2, 2, 2 | 64, 128, 256, 512 | 11.2 M |
 //! | `resnet34` | 7x7 / 2, max pool / 2 | basic, 3, 4, 6, 3 | 64, 128, 256, 512 | 21.3 M |
 //! | `resnet50` | 7x7 / 2, max pool / 2 | bottleneck, 3, 4, 6, 3 | 256, 512, 1024, 2048 | 23.5 M |
-//! | `compact-resnet` | 3x3 / 2, max pool / 2 | basic, 1, 1, 1, 1 | 24, 48, 96, 144 | 0.65 M |
+//! | `compact-resnet` | 3x3 / 2, max pool / 2 | basic, 1, 1, 1, 1 | 24, 48, 96, 144 | 0.50 M |
 
 use super::operations::{Activation, BatchNorm, Convolution, LinearStart, Operations};
 
