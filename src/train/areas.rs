@@ -25,8 +25,13 @@ impl Areas {
     /// # Errors
     /// [`TrainError::Torch`].
     pub fn of(samples: &Samples, rows: &[usize], logits: &Tensor) -> Result<Self, TrainError> {
-        let classes = samples.dataset.classes().len();
         let values = Vec::<f64>::try_from(&logits.f_to_kind(Kind::Double)?.f_contiguous()?.f_view([-1])?)?;
+        Ok(Self::of_logits(samples, rows, &values))
+    }
+
+    /// The same from logits `[n x K]` one sample after the other.
+    pub fn of_logits(samples: &Samples, rows: &[usize], values: &[f64]) -> Self {
+        let classes = samples.dataset.classes().len();
         let case = |(&row, logits): (&usize, &[f64])| Case::new(0, samples.labels[row], softmax(logits));
         let cases: Vec<Case> = rows.iter().zip(values.chunks_exact(classes)).filter_map(case).collect();
         let mut groups: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
@@ -35,7 +40,7 @@ impl Areas {
         }
         let area = |cases: &[&Case]| MacroRoc::new(cases, classes).area(&[1]);
         let worst_group = groups.values().filter_map(|cases| area(cases)).reduce(f64::min);
-        Ok(Self { all: area(&cases.iter().collect::<Vec<_>>()), worst_group })
+        Self { all: area(&cases.iter().collect::<Vec<_>>()), worst_group }
     }
 }
 

@@ -170,7 +170,8 @@ fn refit(
 ) -> Result<RunJson, TrainError> {
     let started = Instant::now();
     let images = Images::load(samples, device, context)?;
-    let work = Work { settings, samples, images: &images, teacher: None, rows: &[], root: folder.root(), context };
+    let (images, root) = (&images, folder.root());
+    let work = Work { settings, samples, images, teacher: None, init: None, rows: &[], root, context };
     let run = dfr::refit(work, dfr, base)?;
     run.warnings.iter().for_each(|warning| tracing::info!("{warning}"));
     provenance.note("seconds_refitting", started.elapsed().as_secs_f64());

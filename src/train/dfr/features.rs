@@ -98,18 +98,22 @@ impl LastLayer {
         self.intercepts.len()
     }
 
-    /// Cross-entropy in nats and whether the class is right, ties to the lower class.
-    pub fn score(&self, features: &[f64], label: usize) -> (f64, bool) {
-        let score = |class: usize| {
+    /// Logits of one sample's features.
+    pub fn logits(&self, features: &[f64]) -> Vec<f64> {
+        let logit = |class: usize| {
             let weights = &self.weights[class * features.len()..(class + 1) * features.len()];
             self.intercepts[class] + weights.iter().zip(features).map(|(weight, value)| weight * value).sum::<f64>()
         };
-        let scores: Vec<f64> = (0..self.classes()).map(score).collect();
-        let mut best = 0;
-        (1..scores.len()).for_each(|class| best = if scores[class] > scores[best] { class } else { best });
-        let total: f64 = scores.iter().map(|value| libm::exp(value - scores[best])).sum();
-        (scores[best] + total.ln() - scores[label], best == label)
+        (0..self.classes()).map(logit).collect()
     }
+}
+
+/// Cross-entropy of one sample's logits, nats, and whether the largest is its class; ties go to the lower class.
+pub fn score(logits: &[f64], label: usize) -> (f64, bool) {
+    let mut best = 0;
+    (1..logits.len()).for_each(|class| best = if logits[class] > logits[best] { class } else { best });
+    let total: f64 = logits.iter().map(|value| libm::exp(value - logits[best])).sum();
+    (logits[best] + total.ln() - logits[label], best == label)
 }
 
 #[cfg(test)]
@@ -127,8 +131,8 @@ mod tests {
             LastLayer { weights: vec![0.0, 0.0, 0.0, 2.0, -1.0, 7.0], intercepts: vec![0.0, 0.5], violation: 0.0 };
         let folded = features.unstandardised(&layer);
         for row in 0..3 {
-            let (loss, correct) = layer.score(features.row(row), 1);
-            let (found, also) = folded.score(&raw[row * 3..row * 3 + 3], 1);
+            let (loss, correct) = score(&layer.logits(features.row(row)), 1);
+            let (found, also) = score(&folded.logits(&raw[row * 3..row * 3 + 3]), 1);
             assert!((loss - found).abs() < 1e-9 && correct == also, "{row}: {loss} {found}");
         }
     }
@@ -136,9 +140,9 @@ mod tests {
     #[test]
     fn scores_are_cross_entropy_and_ties_go_to_the_lower_class() {
         let layer = LastLayer { weights: vec![0.0, 1.0], intercepts: vec![0.0, 0.0], violation: 0.0 };
-        let (loss, correct) = layer.score(&[0.0], 0);
+        let (loss, correct) = score(&layer.logits(&[0.0]), 0);
         assert!((loss - 2f64.ln()).abs() < 1e-12 && correct);
-        let (loss, correct) = layer.score(&[3f64.ln()], 0);
+        let (loss, correct) = score(&layer.logits(&[3f64.ln()]), 0);
         assert!((loss - 4f64.ln()).abs() < 1e-12 && !correct);
     }
 }

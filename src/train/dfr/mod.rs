@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use tch::Tensor;
 
-use self::features::{Features, LastLayer};
+use self::features::{Features, LastLayer, score};
 use self::subsets::{Balanced, Parts};
+use super::areas::Areas;
 use super::arithmetic::Arithmetic;
 use super::evaluate::{LineParts, Pass, Scores};
 use super::record::Outcome;
@@ -133,13 +134,17 @@ fn average_layers(
 /// How a last layer stands on the samples that choose.
 fn judge(work: &Work<'_>, features: &Features, layer: &LastLayer, rows: &[usize], c: f64) -> (Standing, DfrTrial) {
     let Work { settings, samples, .. } = *work;
-    let mut scores = Scores::default();
+    let (mut scores, mut logits) = (Scores::default(), Vec::new());
     for &row in rows {
-        let (loss, correct) = layer.score(features.row(row), samples.labels[row]);
+        let of_row = layer.logits(features.row(row));
+        let (loss, correct) = score(&of_row, samples.labels[row]);
         scores.losses.push(loss);
         scores.correct.push(correct);
+        logits.extend(of_row);
     }
-    let parts = LineParts { split: Split::Val, epoch: 0, step: 0, rows, scores: &scores, q: None, present: None };
+    let areas = Areas::of_logits(samples, rows, &logits);
+    let parts =
+        LineParts { split: Split::Val, epoch: 0, step: 0, rows, scores: &scores, q: None, present: None, areas };
     let line = parts.line(samples);
     let trial = DfrTrial {
         c,
