@@ -45,7 +45,7 @@ Example:
 IN.json:
   {\"features\": [[1.5, -2], [0, 1], [0.5, 3]], \"labels\": [0, 1, 1], \"classes\": 2, \"c\": 1.0}
 
-OUT.json: weights [classes][f] and intercepts [classes] (two classes: the first are 0), violation of the optimality conditions, sweeps.
+OUT.json: weights [classes][f] and intercepts [classes] (two classes: the first are 0), violation of the optimality conditions, steps.
 
 Example:
   groupdistil debug refit features.json --out layer.json")]
@@ -108,16 +108,16 @@ fn refit(args: &FileArgs, global: &Global) -> Result<(), CliError> {
     if !(c.is_finite() && c > 0.0) || features.iter().flatten().any(|value| !value.is_finite()) {
         return wrong("c must be > 0 and features finite");
     }
-    let Fit { weights, intercepts, violation, sweeps } =
+    let Fit { weights, intercepts, violation, steps } =
         fit(&Problem { features: &features.concat(), labels: &labels, classes, c });
     let rows: Vec<&[f64]> = weights.chunks_exact(width.max(1)).collect();
     let output = serde_json::json!({"schema": "groupdistil.refit/1", "weights": rows, "intercepts": intercepts,
-        "violation": violation, "sweeps": sweeps});
+        "violation": violation, "steps": steps});
     write(args, &output)?;
     if global.json {
-        return super::print_result(&format!("{}\n", serde_json::json!({"violation": violation, "sweeps": sweeps})));
+        return super::print_result(&format!("{}\n", serde_json::json!({"violation": violation, "steps": steps})));
     }
-    super::print_result(&format!("{sweeps} sweeps; optimality violated by {violation:.1e}\n"))
+    super::print_result(&format!("{steps} steps; optimality violated by {violation:.1e}\n"))
 }
 
 fn objective(args: &FileArgs, global: &Global) -> Result<(), CliError> {

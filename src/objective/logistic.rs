@@ -4,16 +4,21 @@
 //! For two classes, with scores `(0, w.x)`, this is the problem that liblinear solves (Fan et al. 2008, `L1R_LR`), which the public
 //! code of DFR calls through scikit-learn. For more classes it is the same with softmax: liblinear's one-against-rest scores are no logits.
 //!
-//! Cyclic coordinate descent with Newton directions (Yuan et al. 2010, section 4.1), from 0, so equal inputs give equal weights. In place of their line
-//! search a step is cut to `|x d| <= 1`, within which the logistic loss stays below `g d + 0.72 h d^2` (its third derivative is at most `|x|`
-//! times its second), so that every step descends.
+//! Proximal Newton steps (Yuan, Ho and Lin 2012, newGLMNET): the minimum of the quadratic model and the penalty ([`super::lasso`]) over the
+//! weights that are not 0 or want to move, then a step towards it that is halved until it descends. From 0 and without random numbers, so equal inputs
+//! give equal weights. 2000 samples of 512 features of which 437 are kept take 11 steps and a second, with three classes and 886 kept 12 and 8 s.
+
+use super::lasso::{Model, dot, violation};
 
 /// Largest violation of the optimality conditions at which a fit has converged; the penalty's slope is 1.
 pub const TOLERANCE: f64 = 1e-7;
-/// Passes over all weights after which a fit gives up.
-const MOST_SWEEPS: usize = 2000;
-/// Passes over the weights that are not 0 between two passes over all.
-const ACTIVE_SWEEPS: usize = 20;
+/// Newton steps after which a fit gives up.
+const MOST_STEPS: usize = 500;
+/// Weights of a Newton step, so that its curvature stays under 72 MB; the furthest from their conditions go first.
+const MOST_ACTIVE: usize = 3000;
+/// Along a direction that changes no sample's scores against each other by more than this, the loss stays below its model times 1.2 (its third derivative along it
+/// is at most this times its second), so a step of that length descends whatever rounding says.
+const SAFE_CHANGE: f64 = 0.5;
 
 /// What is fitted.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +42,8 @@ pub struct Fit {
     pub intercepts: Vec<f64>,
     /// Largest violation of the optimality conditions; converged at [`TOLERANCE`] or less.
     pub violation: f64,
-    /// Passes over all weights.
-    pub sweeps: usize,
+    /// Newton steps.
+    pub steps: usize,
 }
 
 /// Solves the problem.
@@ -47,22 +52,16 @@ pub struct Fit {
 /// When `features` is not `[n, f]` for the `n` labels, or a label is out of range: the caller's mistake.
 pub fn fit(problem: &Problem<'_>) -> Fit {
     let mut descent = Descent::new(problem);
-    let mut sweeps = 0;
-    while sweeps < MOST_SWEEPS {
-        sweeps += 1;
-        let violation = descent.sweep(|_| true);
-        descent.refresh();
+    let mut steps = 0;
+    while steps < MOST_STEPS {
+        steps += 1;
+        let violation = descent.newton_step();
+        descent.shift();
         if violation <= TOLERANCE {
             break;
         }
-        for _ in 0..ACTIVE_SWEEPS {
-            if descent.sweep(|weight| weight != 0.0) <= 0.1 * TOLERANCE {
-                break;
-            }
-        }
     }
-    descent.refresh();
-    descent.finish(sweeps)
+    descent.finish(steps)
 }
 
 struct Descent {
@@ -73,18 +72,11 @@ struct Descent {
     c: f64,
     /// `[columns, n]`.
     features: Vec<f64>,
-    /// `[columns]`: largest absolute value.
-    largest: Vec<f64>,
     labels: Vec<usize>,
     /// `[classes, columns]`.
     weights: Vec<f64>,
     /// `[classes, n]`.
     probabilities: Vec<f64>,
-}
-
-/// How far a weight is from its optimality condition, with the penalty's slope 1.
-fn violation(weight: f64, gradient: f64) -> f64 {
-    if weight == 0.0 { (gradient.abs() - 1.0).max(0.0) } else { (gradient + weight.signum()).abs() }
 }
 
 impl Descent {
@@ -101,13 +93,11 @@ impl Descent {
         for (sample, row) in features.chunks_exact(width.max(1)).enumerate() {
             row.iter().enumerate().for_each(|(column, &value)| turned[column * samples + sample] = value);
         }
-        let largest = |column: &[f64]| column.iter().fold(0.0, |highest: f64, value| highest.max(value.abs()));
         let mut descent = Self {
             samples,
             classes,
             columns,
             c,
-            largest: turned.chunks_exact(samples.max(1)).map(largest).collect(),
             features: turned,
             labels: labels.to_vec(),
             weights: vec![0.0; classes * columns],
@@ -122,7 +112,7 @@ impl Descent {
         usize::from(self.classes == 2)..self.classes
     }
 
-    /// Probabilities anew from the weights, so that rounding does not add up.
+    /// Probabilities from the weights.
     fn refresh(&mut self) {
         let n = self.samples;
         let mut scores = vec![0.0; self.classes * n];
@@ -146,80 +136,134 @@ impl Descent {
         }
     }
 
-    /// First and second derivative of `C sum ce` along a weight.
-    fn slope(&self, class: usize, column: usize) -> (f64, f64) {
-        let n = self.samples;
-        let features = &self.features[column * n..(column + 1) * n];
-        let probabilities = &self.probabilities[class * n..(class + 1) * n];
-        let (mut gradient, mut curvature) = (0.0, 0.0);
-        for ((feature, p), &label) in features.iter().zip(probabilities).zip(&self.labels) {
-            gradient += feature * (p - f64::from(u8::from(label == class)));
-            curvature += feature * feature * p * (1.0 - p);
+    /// Takes the middle one of each feature's weights from all of them: the loss stays as it is and the penalty falls.
+    fn shift(&mut self) {
+        for column in (0..self.columns).filter(|_| self.classes > 2) {
+            let of = |class: usize| class * self.columns + column;
+            let mut sorted: Vec<f64> = (0..self.classes).map(|class| self.weights[of(class)]).collect();
+            sorted.sort_by(f64::total_cmp);
+            let middle = sorted[(self.classes - 1) / 2];
+            if middle != 0.0 {
+                (0..self.classes).for_each(|class| self.weights[of(class)] -= middle);
+            }
         }
-        (self.c * gradient, self.c * curvature)
     }
 
-    /// One step along every weight that `wanted` takes; gives the largest violation met.
-    fn sweep(&mut self, wanted: impl Fn(f64) -> bool) -> f64 {
+    fn column(&self, column: usize) -> &[f64] {
+        &self.features[column * self.samples..(column + 1) * self.samples]
+    }
+
+    /// Probabilities of a class, one per sample.
+    fn of_class(&self, class: usize) -> &[f64] {
+        &self.probabilities[class * self.samples..(class + 1) * self.samples]
+    }
+
+    /// Derivatives of `C sum ce` along all weights of a class.
+    fn gradient(&self, class: usize) -> Vec<f64> {
+        let is_class = self.labels.iter().map(|&label| f64::from(u8::from(label == class)));
+        let errors: Vec<f64> = self.of_class(class).iter().zip(is_class).map(|(p, is)| self.c * (p - is)).collect();
+        (0..self.columns).map(|column| dot(self.column(column), &errors)).collect()
+    }
+
+    /// One step of all weights; gives the largest violation before it.
+    fn newton_step(&mut self) -> f64 {
+        // Those that are not 0 or want to move: violation, class, column, gradient.
+        let mut active: Vec<(f64, usize, usize, f64)> = Vec::new();
         let mut largest: f64 = 0.0;
         for class in self.free() {
-            for column in 0..self.columns {
+            for (column, gradient) in self.gradient(class).into_iter().enumerate() {
                 let weight = self.weights[class * self.columns + column];
-                if wanted(weight) {
-                    let (gradient, curvature) = self.slope(class, column);
-                    largest = largest.max(violation(weight, gradient));
-                    self.step(class, column, gradient, curvature);
+                let violation = violation(weight, gradient);
+                largest = largest.max(violation);
+                if weight != 0.0 || violation > 0.0 {
+                    active.push((violation, class, column, gradient));
                 }
             }
         }
+        if largest <= TOLERANCE {
+            return largest;
+        }
+        if active.len() > MOST_ACTIVE {
+            active.sort_by(|one, other| other.0.total_cmp(&one.0));
+            active.truncate(MOST_ACTIVE);
+        }
+        let gradient = active.iter().map(|one| one.3).collect();
+        let active: Vec<(usize, usize)> = active.iter().map(|&(_, class, column, _)| (class, column)).collect();
+        let weights = active.iter().map(|&(class, column)| self.weights[class * self.columns + column]).collect();
+        let model = Model { curvature: self.curvature(&active), gradient, weights };
+        // The nearer the end, the more exact: the steps then converge as Newton's do.
+        let direction = model.minimum((largest * largest.min(0.1)).max(0.1 * TOLERANCE));
+        let mut changes = vec![0.0; self.classes * self.samples];
+        for (&(class, column), &by) in active.iter().zip(&direction).filter(|(_, by)| **by != 0.0) {
+            let of_class = &mut changes[class * self.samples..(class + 1) * self.samples];
+            of_class.iter_mut().zip(self.column(column)).for_each(|(change, feature)| *change += by * feature);
+        }
+        let length = self.step_length(&model, &direction, &changes);
+        for (&(class, column), (&weight, &by)) in active.iter().zip(model.weights.iter().zip(&direction)) {
+            // Exactly 0 where the step leads there: rounding must not leave a weight that is almost 0.
+            let new = if by == -weight && length == 1.0 { 0.0 } else { weight + length * by };
+            self.weights[class * self.columns + column] = new;
+        }
+        self.refresh();
         largest
     }
 
-    /// The minimum of the quadratic model and the penalty along one weight, cut to the radius where the model holds.
-    fn step(&mut self, class: usize, column: usize, gradient: f64, curvature: f64) {
-        let at = class * self.columns + column;
-        let weight = self.weights[at];
-        let curvature = curvature.max(1e-12);
-        let direction = if gradient + 1.0 <= curvature * weight {
-            -(gradient + 1.0) / curvature
-        } else if gradient - 1.0 >= curvature * weight {
-            -(gradient - 1.0) / curvature
-        } else {
-            -weight
+    /// Second derivatives of `C sum ce` along the active weights, row by row: `C X' diag(p_k (1[k = l] - p_l)) X` for classes k and l.
+    fn curvature(&self, active: &[(usize, usize)]) -> Vec<f64> {
+        let count = active.len();
+        let mut curvature = vec![0.0; count * count];
+        for (row, &(class, column)) in active.iter().enumerate() {
+            let mut scaled: Option<(usize, Vec<f64>)> = None;
+            for (other, &(second, second_column)) in active[..=row].iter().enumerate() {
+                if scaled.as_ref().is_none_or(|(of, _)| *of != second) {
+                    let same = f64::from(u8::from(class == second));
+                    let scale = |(p, other): (&f64, &f64)| self.c * p * (same - other);
+                    let scales = self.of_class(class).iter().zip(self.of_class(second)).map(scale);
+                    let values = self.column(column).iter().zip(scales).map(|(value, scale)| value * scale);
+                    scaled = Some((second, values.collect()));
+                }
+                let value = scaled.as_ref().map_or(0.0, |(_, scaled)| dot(scaled, self.column(second_column)));
+                curvature[row * count + other] = value;
+                curvature[other * count + row] = value;
+            }
+        }
+        curvature
+    }
+
+    /// Halves the step until it descends as its slope promises, or is so short that it must. `changes` `[classes, n]` are those of the scores.
+    fn step_length(&self, model: &Model, direction: &[f64], changes: &[f64]) -> f64 {
+        let of = |sample: usize| (0..self.classes).map(move |class| changes[class * self.samples + sample]);
+        let spread = |sample: usize| of(sample).fold(0.0, f64::max) - of(sample).fold(0.0, f64::min);
+        let furthest = (0..self.samples).map(spread).fold(0.0, f64::max);
+        let penalty = |length: f64| {
+            let moved = |(weight, by): (&f64, &f64)| (weight + length * by).abs() - weight.abs();
+            model.weights.iter().zip(direction).map(moved).sum::<f64>()
         };
-        if direction == 0.0 || self.largest[column] == 0.0 {
-            return;
+        let slope = dot(&model.gradient, direction) + penalty(1.0);
+        let loss = |length: f64| {
+            // log(sum_k p_k exp(change_k)) - change_label, with the largest change taken out so that nothing overflows.
+            let one = |sample: usize| {
+                let highest = of(sample).fold(f64::NEG_INFINITY, f64::max);
+                let grown = |(class, change): (usize, f64)| {
+                    self.probabilities[class * self.samples + sample] * libm::exp(length * (change - highest))
+                };
+                let total: f64 = of(sample).enumerate().map(grown).sum();
+                total.ln() + length * (highest - changes[self.labels[sample] * self.samples + sample])
+            };
+            self.c * (0..self.samples).map(one).sum::<f64>()
+        };
+        let mut length = 1.0;
+        while length * furthest > SAFE_CHANGE && loss(length) + penalty(length) > 0.01 * length * slope {
+            length *= 0.5;
         }
-        let radius = 1.0 / self.largest[column];
-        let step = direction.clamp(-radius, radius);
-        // Exactly 0 where the step leads there: rounding must not leave a weight that is almost 0.
-        self.weights[at] = if step == -weight { 0.0 } else { weight + step };
-        self.move_probabilities(class, column, step);
+        length
     }
 
-    /// Softmax after the scores of one class moved by `step` times the feature.
-    fn move_probabilities(&mut self, class: usize, column: usize, step: f64) {
-        let n = self.samples;
-        for sample in 0..n {
-            let change = step * self.features[column * n + sample];
-            if change == 0.0 {
-                continue;
-            }
-            let growth = libm::expm1(change);
-            let total = 1.0 + self.probabilities[class * n + sample] * growth;
-            for other in 0..self.classes {
-                self.probabilities[other * n + sample] /= total;
-            }
-            self.probabilities[class * n + sample] *= 1.0 + growth;
-        }
-    }
-
-    fn finish(self, sweeps: usize) -> Fit {
+    fn finish(self, steps: usize) -> Fit {
         let mut largest: f64 = 0.0;
         for class in self.free() {
-            for column in 0..self.columns {
-                let weight = self.weights[class * self.columns + column];
-                largest = largest.max(violation(weight, self.slope(class, column).0));
+            for (column, gradient) in self.gradient(class).into_iter().enumerate() {
+                largest = largest.max(violation(self.weights[class * self.columns + column], gradient));
             }
         }
         let rows = || self.weights.chunks_exact(self.columns);
@@ -227,7 +271,7 @@ impl Descent {
             weights: rows().flat_map(|row| &row[..self.columns - 1]).copied().collect(),
             intercepts: rows().map(|row| row[self.columns - 1]).collect(),
             violation: largest,
-            sweeps,
+            steps,
         }
     }
 }
@@ -269,7 +313,7 @@ mod tests {
         let labels: Vec<usize> = (0..20).map(|at| (at * 7 + at / 3) % 3).collect();
         for c in [0.01, 1.0, 100.0] {
             let found = fit(&problem(&features, &labels, 3, c));
-            assert!(found.violation <= TOLERANCE && found.sweeps < MOST_SWEEPS, "{c}: {found:?}");
+            assert!(found.violation <= TOLERANCE && found.steps < MOST_STEPS, "{c}: {found:?}");
             assert_eq!(found, fit(&problem(&features, &labels, 3, c)));
         }
         // Separable classes: the penalty alone keeps the weights finite.

@@ -11,6 +11,7 @@ pub mod group_distil;
 pub mod group_dro;
 pub mod jtt;
 pub mod kd;
+mod lasso;
 pub mod logistic;
 pub mod registry;
 #[cfg(feature = "torch")]
