@@ -15,6 +15,7 @@ use tch::{Kind, Tensor};
 
 use super::{Classifier, WeightsError, size};
 use crate::failure::Classify;
+use crate::formats::model_metadata::METADATA_FILE;
 use crate::formats::run::{InitInfo, WEIGHTS};
 use crate::formats::state_dict::{self, Dtype, RawTensor, StateDictError};
 use crate::fsx::{self, FsError};
@@ -87,6 +88,8 @@ pub struct Pretrained {
     tensors: BTreeMap<String, Tensor>,
     /// Lower-case hex SHA-256 of the file.
     pub sha256: String,
+    /// `groupdistil.json` of a model file.
+    pub metadata: Option<Vec<u8>>,
 }
 
 impl Pretrained {
@@ -98,6 +101,7 @@ impl Pretrained {
         let path = if path.is_dir() { path.join(WEIGHTS) } else { path.to_path_buf() };
         let bytes = fsx::read(&path, CAP_BYTES)?;
         let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
+        let metadata = state_dict::extra_file(&bytes, &path, METADATA_FILE);
         let tensors = if state_dict::is_torch(&bytes) {
             let found = state_dict::read(&bytes, &path)?;
             found.into_iter().map(|(name, raw)| (name, tensor(&raw))).collect()
@@ -108,7 +112,7 @@ impl Pretrained {
         };
         let renamed = |(name, tensor): (String, Tensor)| (current_name(&name), tensor);
         let tensors: BTreeMap<String, Tensor> = tensors;
-        Ok(Self { tensors: tensors.into_iter().map(renamed).collect(), path, sha256 })
+        Ok(Self { tensors: tensors.into_iter().map(renamed).collect(), path, sha256, metadata })
     }
 
     fn wrong(&self, name: &str, reason: String) -> PretrainedError {

@@ -103,6 +103,19 @@ pub enum TrainError {
         /// These groups.
         groups: Vec<String>,
     },
+    /// The weights to start from were trained on samples that this run validates or tests with.
+    #[error(
+        "the weights `{}` were trained with {}, this run is with {}: they have seen subjects that are tested here; start from a run of the same fold",
+        path.display(), fold_name(*found), fold_name(*expected)
+    )]
+    InitFold {
+        /// The weights.
+        path: PathBuf,
+        /// Their fold.
+        found: Option<usize>,
+        /// This run's.
+        expected: Option<usize>,
+    },
     /// Images that a network cannot take.
     #[error("{architecture} needs images of at least {least} x {least} pixels, the dataset has {} x {}", found.0, found.1)]
     TooSmall {

@@ -64,6 +64,7 @@ pub fn finish(session: &mut Session<'_>) -> Result<RunJson, TrainError> {
 fn warnings(session: &Session<'_>, teacher: Option<&TeacherFiles>) -> Vec<String> {
     let Work { settings, samples, .. } = session.work;
     let mut warnings: Vec<String> = teacher.map_or_else(Vec::new, TeacherFiles::warnings);
+    warnings.extend(session.work.start.iter().flat_map(|start| start.warnings.clone()));
     for class in samples.untrained_classes() {
         warnings.push(format!("no training sample is of the class `{class}`"));
     }

@@ -1,8 +1,8 @@
 //! `train`: a DATASET becomes a RUN (design, sections 3 and 4).
 //!
-//! [`data`] splits and images; [`streams`] order and random numbers; [`augment`]; [`teacher`] and [`teachers`]; [`session`] the epochs with
-//! [`step`] inside; [`jtt`] trains twice; [`dfr`] refits the last layer of a run; [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`finish`] and [`record`]
-//! the RUN's last files, with [`curves`].
+//! [`data`] splits and images; [`streams`] order and random numbers; [`augment`]; [`teacher`], [`teachers`] and [`start`], networks that a
+//! run begins with; [`session`] the epochs with [`step`] inside; [`jtt`] trains twice; [`dfr`] refits the last layer of a run;
+//! [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`finish`] and [`record`] the RUN's last files, with [`curves`].
 //! What is random follows from seed and position alone, so an interrupted run goes on bit for bit.
 
 mod areas;
@@ -22,6 +22,7 @@ mod optimiser;
 mod record;
 mod selection;
 mod session;
+mod start;
 mod step;
 mod streams;
 mod teacher;
@@ -35,7 +36,7 @@ use tch::Device;
 use crate::context::Context;
 use crate::formats::dataset::Split;
 use crate::formats::run::{RUN_JSON, RunJson, read_run_json};
-use crate::model::{Architecture, ModelSpec, Pretrained};
+use crate::model::{Architecture, ModelSpec};
 use crate::objective::tensor::TensorObjective;
 use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
 use crate::settings::methods::DfrSettings;
@@ -43,6 +44,7 @@ use crate::settings::train::TrainSettings;
 use crate::torch::choose_device;
 use data::{Images, Samples};
 use session::{Session, Work};
+use start::Start;
 use teacher::TeacherFile;
 use teachers::TeacherFiles;
 
@@ -86,8 +88,8 @@ pub fn train(
     let teacher = TeacherFiles::open(settings, &samples)?;
     // Refuses what depends on the number of groups before anything is written.
     TensorObjective::new(settings.objective, &samples.objective_counts(settings), Device::Cpu)?;
-    let init = settings.init.as_deref().map(Pretrained::read).transpose()?;
-    let fingerprint = run_fingerprint(settings, &samples, (teacher.as_ref(), base.as_ref()), init.as_ref());
+    let start = Start::open(settings, &samples)?;
+    let fingerprint = run_fingerprint(settings, &samples, (teacher.as_ref(), base.as_ref()), start.as_ref());
     let folder = match OutDir::open(out, RUN_JSON, &fingerprint, force)? {
         Opened::UpToDate => {
             let run = read_run_json(out)?;
@@ -101,7 +103,7 @@ pub fn train(
         _ => {
             let first = |jtt| jtt::identify(jtt, settings, &samples, (folder.root(), device_name), context);
             let errors = settings.jtt.as_ref().map(first).transpose()?;
-            let sources = Sources { teacher: teacher.as_ref(), errors: errors.as_ref(), init: init.as_ref() };
+            let sources = Sources { teacher: teacher.as_ref(), errors: errors.as_ref(), start: start.as_ref() };
             work(settings, &samples, sources, (folder, provenance), device, context)?
         }
     };
@@ -124,7 +126,7 @@ struct Sources<'a> {
     teacher: Option<&'a TeacherFiles>,
     /// What the first run of `jtt` got wrong.
     errors: Option<&'a jtt::Errors>,
-    init: Option<&'a Pretrained>,
+    start: Option<&'a Start>,
 }
 
 /// The RUN that is refit, for objectives that do.
@@ -142,14 +144,14 @@ fn run_fingerprint(
     settings: &TrainSettings,
     samples: &Samples,
     (teacher, base): (Option<&TeacherFiles>, Option<&TeacherFile>),
-    init: Option<&Pretrained>,
+    start: Option<&Start>,
 ) -> String {
     let json = samples.dataset.json();
     let of_base = base.map(|base| base.info.weights_sha256.clone());
     let others = teacher.map(TeacherFiles::fingerprint).or(of_base).unwrap_or_default();
     let settings = settings_toml(settings);
     let mut parts = vec!["groupdistil.train/1", &settings, &json.content_hash, &json.plan_hash, &others];
-    parts.extend(init.map(|init| init.sha256.as_str()));
+    parts.extend(start.map(|start| start.weights.sha256.as_str()));
     fingerprint(parts.into_iter().map(str::as_bytes))
 }
 
@@ -171,7 +173,7 @@ fn refit(
     let started = Instant::now();
     let images = Images::load(samples, device, context)?;
     let (images, root) = (&images, folder.root());
-    let work = Work { settings, samples, images, teacher: None, init: None, rows: &[], root, context };
+    let work = Work { settings, samples, images, teacher: None, start: None, rows: &[], root, context };
     let run = dfr::refit(work, dfr, base)?;
     run.warnings.iter().for_each(|warning| tracing::info!("{warning}"));
     provenance.note("seconds_refitting", started.elapsed().as_secs_f64());
@@ -182,7 +184,7 @@ fn refit(
 fn work(
     settings: &TrainSettings,
     samples: &Samples,
-    Sources { teacher, errors, init }: Sources<'_>,
+    Sources { teacher, errors, start }: Sources<'_>,
     (folder, mut provenance): (OutDir, Provenance),
     device: Device,
     context: Context<'_>,
@@ -199,7 +201,7 @@ fn work(
     let root = folder.root().to_path_buf();
     let train = samples.rows(Split::Train);
     let rows = errors.map_or_else(|| train.clone(), |errors| errors.repeated(&train));
-    let work = Work { settings, samples, images: &images, teacher, init, rows: &rows, root: &root, context };
+    let work = Work { settings, samples, images: &images, teacher, start, rows: &rows, root: &root, context };
     let mut session = Session::open(work, &spec)?;
     provenance.note("resumed_at_step", session.position().steps);
     let reading = started.elapsed().as_secs_f64();

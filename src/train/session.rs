@@ -15,6 +15,7 @@ use super::evaluate::{LineParts, Pass, Scores};
 use super::events::{EVENTS_FILE, Events};
 use super::optimiser::{Optimiser, Rate};
 use super::selection::Standing;
+use super::start::Start;
 use super::streams::{batches, epoch_order};
 use super::teachers::{TeacherFiles, Teachers};
 use super::{TrainError, step};
@@ -22,7 +23,7 @@ use crate::context::Context;
 use crate::formats::dataset::Split;
 use crate::formats::run::{InitInfo, METRICS_JSONL, MetricsLine};
 use crate::fsx;
-use crate::model::{Classifier, ModelSpec, Pretrained};
+use crate::model::{Classifier, ModelSpec};
 use crate::objective::tensor::TensorObjective;
 use crate::outdir::append_line;
 use crate::settings::train::TrainSettings;
@@ -39,7 +40,7 @@ pub struct Work<'a> {
     /// The teachers' files, for objectives with one.
     pub teacher: Option<&'a TeacherFiles>,
     /// The weights to start from, if not random ones.
-    pub init: Option<&'a Pretrained>,
+    pub start: Option<&'a Start>,
     /// Rows of an epoch: the training samples, some of them more than once in `jtt`.
     pub rows: &'a [usize],
     /// The RUN.
@@ -137,7 +138,7 @@ impl<'a> Session<'a> {
         let Work { settings, samples, images, .. } = work;
         let device = images.device();
         let mut classifier = Classifier::new(spec, settings.seed, device);
-        let init = work.init.map(|file| classifier.start_from(file)).transpose()?;
+        let init = work.start.map(|start| classifier.start_from(&start.weights)).transpose()?;
         if arithmetic.channels_last {
             classifier.to_channels_last()?;
         }

@@ -111,3 +111,29 @@ fn a_run_starts_from_a_run_or_its_model_and_knows_what_from() {
     let missing = expect_exit(&mut command(&out("nothing.pth")), 1);
     assert!(String::from_utf8_lossy(&missing.stderr).contains("nothing.pth"));
 }
+
+#[test]
+fn weights_of_another_fold_are_refused_and_those_of_another_dataset_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let folds = write(&folder.path().join("folds"), Tiny { folds: Some(3), ..SHORTCUT });
+    let other = write(&folder.path().join("other"), SHORTCUT);
+    let out = |name: &str| folder.path().join(name);
+    let mut first = settings("epochs = 1", 0, None);
+    first.fold = Some(1);
+    run(&first, &folds, &out("first")).unwrap();
+    let (trained, model) = (out("first"), out("model.pt"));
+    expect_exit(&mut groupdistil(&["export", trained.to_str().unwrap(), "--out", model.to_str().unwrap()]), 0);
+    for init in [trained.clone(), trained.join(WEIGHTS), model] {
+        let mut second = settings("epochs = 1", 0, None);
+        (second.fold, second.init) = (Some(2), Some(init.clone()));
+        let error = run(&second, &folds, &out("second")).unwrap_err().to_string();
+        assert!(error.contains("trained with fold 1, this run is with fold 2"), "{error}");
+        (second.fold, second.init) = (None, Some(init));
+        let name = format!("third-{}", second.init.as_ref().unwrap().file_name().unwrap().to_str().unwrap());
+        let warnings = run(&second, &other, &out(&name)).unwrap().run.warnings;
+        assert!(
+            warnings.iter().any(|warning| warning.contains("started from were trained on another dataset")),
+            "{warnings:?}"
+        );
+    }
+}

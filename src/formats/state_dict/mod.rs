@@ -88,6 +88,19 @@ pub fn read(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, RawTensor>, St
     Ok(found.into_iter().map(|(key, tensor)| (name(key), tensor)).collect())
 }
 
+/// An extra file of a TorchScript archive; `None` where there is none that can be read.
+pub fn extra_file(bytes: &[u8], path: &Path, name: &str) -> Option<Vec<u8>> {
+    let reading = Reading { bytes, path };
+    let mut archive = Archive::new(Cursor::new(bytes)).ok()?;
+    let root = root(&archive)?;
+    reading.member(&mut archive, &format!("{root}/extra/{name}"), PICKLE_CAP_BYTES).ok()
+}
+
+/// The folder of a zip of torch.
+fn root(archive: &Archive<'_>) -> Option<String> {
+    archive.file_names().flatten().find_map(|name| Some(name.strip_suffix("/data.pkl")?.to_owned()))
+}
+
 struct Reading<'a> {
     bytes: &'a [u8],
     path: &'a Path,
@@ -144,8 +157,7 @@ impl<'a> Reading<'a> {
     /// `torch.save` since 1.6, and TorchScript: a zip with `NAME/data.pkl` and `NAME/data/KEY`.
     fn zip(&self) -> Result<BTreeMap<String, RawTensor>, StateDictError> {
         let mut archive = Archive::new(Cursor::new(self.bytes)).map_err(|error| self.damaged(error))?;
-        let root = archive.file_names().flatten().find_map(|name| Some(name.strip_suffix("/data.pkl")?.to_owned()));
-        let root = root.ok_or_else(|| StateDictError::Unknown { path: self.path.to_path_buf() })?;
+        let root = root(&archive).ok_or_else(|| StateDictError::Unknown { path: self.path.to_path_buf() })?;
         if archive.index_for_name(&format!("{root}/byteorder")).is_some() {
             let order = self.member(&mut archive, &format!("{root}/byteorder"), 16)?;
             if !order.starts_with(b"little") {
