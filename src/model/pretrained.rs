@@ -252,4 +252,36 @@ mod tests {
         let names: Vec<String> = (0..12).map(|index| index.to_string()).collect();
         assert!(listed(&names).ends_with("`9` and 2 more") && listed(&[]) == "none" && listed(&names[..1]) == "`0`");
     }
+
+    #[test]
+    fn empty_and_scalar_tensors_are_made_as_they_are() {
+        let raw = |shape: &[usize], bytes: &[u8]| RawTensor {
+            dtype: Dtype::Int16,
+            shape: shape.to_vec(),
+            bytes: bytes.to_vec(),
+        };
+        assert_eq!(tensor(&raw(&[0, 3], &[])).size(), [0, 3]);
+        let scalar = tensor(&raw(&[], &[2, 1]));
+        assert_eq!((scalar.size().len(), scalar.int64_value(&[])), (0, 258));
+    }
+
+    /// Every bit of a small file flipped, one at a time.
+    #[test]
+    fn damaged_safetensors_are_read_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        Tensor::write_safetensors(&[("a", Tensor::from_slice(&[1.0f32, 2.0])), ("b", Tensor::from(7i64))], &path)
+            .unwrap();
+        let whole = fsx::read(&path, 1 << 20).unwrap();
+        for bit in 0..8 * whole.len() {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            fsx::write_atomic(&path, &bytes).unwrap();
+            let _ = Pretrained::read(&path);
+        }
+        for length in 0..whole.len() {
+            fsx::write_atomic(&path, &whole[..length]).unwrap();
+            assert!(Pretrained::read(&path).is_err(), "{length}");
+        }
+    }
 }
