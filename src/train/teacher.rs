@@ -18,6 +18,9 @@ use crate::torch::script;
 /// Weights of the largest network here are far below this.
 const WEIGHTS_CAP_BYTES: u64 = 4 << 30;
 
+/// What messages call the second teacher and those after it.
+pub const FURTHER: &str = "further teacher";
+
 /// A teacher that fits the dataset, not yet loaded.
 #[derive(Debug)]
 pub struct TeacherFile {
@@ -242,7 +245,8 @@ fn check_origin(
         let (found, expected) = (origin.fold, settings.fold);
         return Err(TrainError::TeacherFold { path: path.to_path_buf(), found, expected });
     }
-    if origin.seed != settings.seed {
+    // Several teachers differ by their seeds: that is what they are for.
+    if origin.seed != settings.seed && role != FURTHER {
         warnings.push(format!("the {role} is of seed {}, this run of seed {}", origin.seed, settings.seed));
     }
     Ok(warnings)

@@ -6,7 +6,7 @@ use tch::{Device, Tensor};
 
 use super::TrainError;
 use super::data::Samples;
-use super::teacher::{Teacher, TeacherFile};
+use super::teacher::{FURTHER, Teacher, TeacherFile};
 use crate::formats::run::{HELD_OUT, TeacherInfo};
 use crate::settings::train::TrainSettings;
 
@@ -36,7 +36,9 @@ impl TeacherFiles {
             (true, ..) => {}
         }
         let open = |path: &PathBuf, role| TeacherFile::open(path, role, settings, samples);
-        let teachers = paths.iter().map(|path| open(path, "teacher")).collect::<Result<Vec<_>, _>>()?;
+        let role = |number| if number == 0 { "teacher" } else { FURTHER };
+        let teachers = paths.iter().enumerate().map(|(number, path)| open(path, role(number)));
+        let teachers = teachers.collect::<Result<Vec<_>, _>>()?;
         let biased = settings.biased.as_ref().map(|path| open(path, "biased network")).transpose()?;
         Ok(Some(Self { teachers, biased }))
     }

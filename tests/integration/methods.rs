@@ -155,6 +155,11 @@ fn several_teachers_and_a_biased_network_are_named_and_listened_to() {
     assert!(bytes(&out("kd"), WEIGHTS) != bytes(&out("kd-both"), WEIGHTS), "the second is listened to");
     assert_eq!((alone.teachers.len(), both.teachers.len()), (0, 2));
     assert_eq!(both.teacher.as_ref(), both.teachers.first());
+    assert!(
+        !both.warnings.iter().any(|warning| warning.contains("is of seed")),
+        "further teachers differ by seed: {:?}",
+        both.warnings
+    );
     for augment in ["false", "true"] {
         let text = format!("objective = \"agre-kd\"\nepochs = 8\nalpha = 0.7\naugment = {augment}");
         let name = format!("agreed-{augment}");
