@@ -50,7 +50,7 @@ pub struct PreprocessArgs {
     /// How subjects are divided: auto, random, source, k-fold or leave-one-site-out.
     #[arg(long, value_name = "METHOD")]
     split: Option<String>,
-    /// Table of the split (train, val or test) of each subject: columns split and subject_id, or an attr_<name> of the cohort.
+    /// Table of the split (train, val or test) of each subject: columns split and subject_id, or an attr_NAME of the cohort.
     #[arg(long, value_name = "CSV", conflicts_with_all = ["split", "folds"])]
     split_file: Option<PathBuf>,
     /// Parts of k-fold.
