@@ -17,7 +17,7 @@ fn run(pipeline: &str, source: &Path, out: &Path) -> String {
         "teacher.epochs=1",
         "student.arch=\"compact-resnet\"",
         "student.epochs=1",
-        "audit.replicates=100",
+        "audit.replicates=200",
         "preprocess.max_image_size=32",
     ];
     short.iter().for_each(|setting| arguments.extend(["--set", setting]));
