@@ -101,6 +101,14 @@ pub fn temporary_sibling(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Whether a file is what [`temporary_sibling`] names: half written by a run that was killed.
+pub fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let process =
+        name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).and_then(|name| name.rsplit_once('.'));
+    process.is_some_and(|(_, id)| !id.is_empty() && id.bytes().all(|one| one.is_ascii_digit()))
+}
+
 /// Writes a file through a temporary sibling, syncs it and renames it into place: readers see the old file or the whole new one.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     write_atomic_with(path, |file| file.write_all(bytes))

@@ -116,11 +116,11 @@ impl OutDir {
     pub fn open(root: &Path, final_name: &'static str, fingerprint: &str, force: bool) -> Result<Opened, OutDirError> {
         fsx::create_folder(root)?;
         let is_ours = root.join(INPUTS_FILE).is_file();
-        let others = fsx::list(root)?.into_iter().any(|path| path.file_name().is_some_and(|name| name != LOCK_FILE));
-        if others && !is_ours {
+        if !is_ours && holds_others(root)? {
             return Err(OutDirError::Foreign { path: root.to_path_buf() });
         }
         let lock = lock(root)?;
+        remove_temporaries(root, true)?;
         let equal = is_ours && fsx::read_text(&root.join(INPUTS_FILE), 1024)? == fingerprint;
         if equal {
             if root.join(final_name).is_file() {
@@ -194,12 +194,13 @@ impl Collection {
     pub fn open(root: &Path) -> Result<Self, OutDirError> {
         fsx::create_folder(root)?;
         let marker = root.join(INPUTS_FILE);
-        let others = fsx::list(root)?.into_iter().any(|path| path.file_name().is_some_and(|name| name != LOCK_FILE));
         let is_ours = marker.is_file() && fsx::read_text(&marker, 1024)? == COLLECTION;
-        if others && !is_ours {
+        if !is_ours && holds_others(root)? {
             return Err(OutDirError::Foreign { path: root.to_path_buf() });
         }
         let lock = lock(root)?;
+        // The folders in it belong to others, who may be writing.
+        remove_temporaries(root, false)?;
         fsx::write_atomic(&marker, COLLECTION.as_bytes())?;
         Ok(Self { root: root.to_path_buf(), _lock: lock })
     }
@@ -208,6 +209,24 @@ impl Collection {
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root.join(name)
     }
+}
+
+/// Whether a folder holds anything but the lock and what a killed run left half written.
+fn holds_others(root: &Path) -> Result<bool, OutDirError> {
+    let is_other = |path: PathBuf| path.file_name().is_some_and(|name| name != LOCK_FILE) && !fsx::is_temporary(&path);
+    Ok(fsx::list(root)?.into_iter().any(is_other))
+}
+
+/// Removes what a killed run left half written; the lock is held, so nobody else is writing.
+fn remove_temporaries(folder: &Path, with_subfolders: bool) -> Result<(), OutDirError> {
+    for path in fsx::list(folder)? {
+        if with_subfolders && path.is_dir() && !path.is_symlink() {
+            remove_temporaries(&path, true)?;
+        } else if path.is_file() && fsx::is_temporary(&path) {
+            fsx::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn lock(root: &Path) -> Result<File, OutDirError> {
@@ -320,6 +339,22 @@ mod tests {
         assert!(matches!(OutDir::open(&root, "x.json", "b", false), Err(OutDirError::Differs { .. })));
         assert!(!work(OutDir::open(&root, "x.json", "b", true).unwrap()).resumed);
         assert!(!root.join("x.json").exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_half_written_is_removed_and_nothing_else() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().join("out");
+        fsx::create_folder(&root).unwrap();
+        let half = [".inputs.123.tmp", "sheets/.a.html.9.tmp"].map(|name| root.join(name));
+        let kept = [".note.tmp", "sheets/a.12.tmp", "sheets/.b.html.x9.tmp"].map(|name| root.join(name));
+        half[..1].iter().for_each(|path| fsx::write_atomic(path, b"half").unwrap());
+        // Killed before the folder was marked: not foreign.
+        work(OutDir::open(&root, "x.json", "a", false).unwrap());
+        fsx::create_folder(&root.join("sheets")).unwrap();
+        half.iter().chain(&kept).for_each(|path| fsx::write_atomic(path, b"").unwrap());
+        assert!(work(OutDir::open(&root, "x.json", "a", false).unwrap()).resumed);
+        assert!(half.iter().all(|path| !path.exists()) && kept.iter().all(|path| path.exists()));
     }
 
     #[test]
