@@ -120,12 +120,12 @@ impl OutDir {
             return Err(OutDirError::Foreign { path: root.to_path_buf() });
         }
         let lock = lock(root)?;
-        remove_temporaries(root, true)?;
         let equal = is_ours && fsx::read_text(&root.join(INPUTS_FILE), 1024)? == fingerprint;
         if equal {
             if root.join(final_name).is_file() {
                 return Ok(Opened::UpToDate);
             }
+            remove_temporaries(root, true)?;
             return Ok(Opened::Work(Self { root: root.to_path_buf(), final_name, resumed: true, _lock: lock }));
         }
         if is_ours {
@@ -133,6 +133,8 @@ impl OutDir {
                 return Err(OutDirError::Differs { path: root.to_path_buf() });
             }
             empty(root, final_name)?;
+        } else {
+            remove_temporaries(root, false)?;
         }
         fsx::write_atomic(&root.join(INPUTS_FILE), fingerprint.as_bytes())?;
         Ok(Opened::Work(Self { root: root.to_path_buf(), final_name, resumed: false, _lock: lock }))
