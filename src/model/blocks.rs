@@ -37,3 +37,9 @@ pub fn squeeze_excitation<O: Operations>(
     let scale = run.activate(&scale, outer);
     run.multiply(x, &scale)
 }
+
+/// `name.0`, `name.1`, ...: the parts of a block, of which some blocks leave some out.
+pub fn numbered(name: String) -> impl FnMut() -> String {
+    let mut parts = (0_u32..).map(move |part| format!("{name}.{part}"));
+    move || parts.next().expect("no block has so many parts")
+}

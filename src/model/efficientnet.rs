@@ -1,7 +1,7 @@
 //! EfficientNet-B0 (Tan and Le 2019), with torchvision's names: `features.0` the stem, `features.1` to `features.7` stages of mobile
 //! inverted bottlenecks with stochastic depth, `features.8` the last convolution, then dropout. 4.0 M parameters with 3 classes.
 
-use super::blocks::{convolution_block, depthwise, squeeze_excitation};
+use super::blocks::{convolution_block, depthwise, numbered, squeeze_excitation};
 use super::operations::{Activation, BatchNorm, Convolution, LinearStart, Operations, Unit};
 
 /// Share of the features that training leaves out.
@@ -69,11 +69,7 @@ pub fn head<O: Operations>(run: &mut O, features: &O::Value, classes: i64) -> O:
 fn bottleneck<O: Operations>(run: &mut O, x: &O::Value, name: &str, sizes: [i64; 5], share: f64) -> O::Value {
     let [inputs, expansion, kernel, stride, outputs] = sizes;
     let expanded = inputs * expansion;
-    let mut part = 0;
-    let mut next = || {
-        part += 1;
-        format!("{name}.block.{}", part - 1)
-    };
+    let mut next = numbered(format!("{name}.block"));
     let mut y = x.clone();
     if expanded != inputs {
         let shape = Convolution::same(inputs, expanded, 1, 1);

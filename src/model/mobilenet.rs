@@ -1,7 +1,7 @@
 //! MobileNetV3-small (Howard et al. 2019), with torchvision's names: `features.0` the stem, `features.1` to `features.11` inverted
 //! residuals, `features.12` the last convolution, then a hidden layer of 1024 with dropout. 1.5 M parameters with 3 classes.
 
-use super::blocks::{convolution_block, depthwise, squeeze_excitation};
+use super::blocks::{convolution_block, depthwise, numbered, squeeze_excitation};
 use super::operations::{Activation, BatchNorm, Convolution, LinearStart, Operations, Unit};
 
 /// Share of the hidden layer that training leaves out.
@@ -75,11 +75,7 @@ pub fn head<O: Operations>(run: &mut O, features: &O::Value, classes: i64) -> O:
 
 fn inverted<O: Operations>(run: &mut O, x: &O::Value, name: &str, inputs: i64, block: &Inverted) -> O::Value {
     let &Inverted { kernel, expanded, outputs, squeezes, activation, stride } = block;
-    let mut part = 0;
-    let mut next = || {
-        part += 1;
-        format!("{name}.block.{}", part - 1)
-    };
+    let mut next = numbered(format!("{name}.block"));
     let mut y = x.clone();
     if expanded != inputs {
         let shape = Convolution::same(inputs, expanded, 1, 1);
