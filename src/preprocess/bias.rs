@@ -9,6 +9,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::coarse::CoarseStack;
+use super::motion::mean_frame;
 use super::phases::otsu;
 use super::resample::cubic_basis;
 use super::sharpen::Sharpened;
@@ -100,10 +101,7 @@ pub fn remove(coarse: &mut CoarseStack, size: (usize, usize)) -> Vec<Option<Arra
     let share = |reduced: usize, block: usize, all: usize| (reduced * block) as f64 / all as f64;
     let covered = (share(coarse.size.0, coarse.blocks.0, size.0), share(coarse.size.1, coarse.blocks.1, size.1));
     let one = |phases: &mut Vec<Array2<f32>>| {
-        let mut mean = Array2::<f32>::zeros(coarse.size);
-        phases.iter().for_each(|phase| mean += phase);
-        mean /= phases.len() as f32;
-        let field = LogField::find(mean.view(), covered)?;
+        let field = LogField::find(mean_frame(phases).view(), covered)?;
         let gain = field.gain(coarse.size, covered);
         phases.iter_mut().for_each(|phase| *phase *= &gain);
         Some(field.gain(size, (1.0, 1.0)))

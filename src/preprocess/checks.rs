@@ -4,6 +4,7 @@ use ndarray::{Array2, ArrayView2, s};
 
 use super::coarse::CoarseStack;
 use super::localise::Heart;
+use super::motion::median;
 
 /// The motion of a heart lies within this distance of its centre, mm.
 const HEART_RADIUS_MM: f64 = 55.0;
@@ -77,9 +78,7 @@ fn change_map(frames: &[Array2<f32>]) -> Array2<f32> {
 /// Centre of what changes near the heart in a slice, in the common plane, mm, with how much that is.
 fn centre_of_change(stack: &CoarseStack, slice: usize, heart: &Heart) -> Option<((f64, f64), f64)> {
     let map = change_map(&stack.frames[slice]);
-    let mut sorted: Vec<f32> = map.iter().copied().collect();
-    let middle = sorted.len() / 2;
-    let floor = NOISE_FACTOR * *sorted.select_nth_unstable_by(middle, f32::total_cmp).1;
+    let floor = NOISE_FACTOR * median(&map);
     let (mut down, mut right, mut total) = (0.0, 0.0, 0.0);
     for (row, column) in places(stack, slice, heart, HEART_RADIUS_MM) {
         // Squared: the walls of the ventricles count, not the trembling around them.

@@ -59,10 +59,15 @@ fn add_blocks<'a>(targets: impl Iterator<Item = &'a mut f32>, sums: impl Iterato
 }
 
 impl CoarseStack {
+    /// Middle of a reduced pixel of the first slice, (down, right) from that slice's corner, mm.
+    pub fn middle_mm(&self, (row, column): (usize, usize)) -> (f64, f64) {
+        ((row as f64 + 0.5) * self.pixel_mm.0, (column as f64 + 0.5) * self.pixel_mm.1)
+    }
+
     /// Position of a reduced pixel in the common plane of all slices, mm: (down, right) from the first slice's first pixel.
     pub fn place_mm(&self, slice: usize, row: usize, column: usize) -> (f64, f64) {
-        let shift = self.shifts_mm[slice];
-        (shift.0 + (row as f64 + 0.5) * self.pixel_mm.0, shift.1 + (column as f64 + 0.5) * self.pixel_mm.1)
+        let (shift, middle) = (self.shifts_mm[slice], self.middle_mm((row, column)));
+        (shift.0 + middle.0, shift.1 + middle.1)
     }
 
     /// [`Self::shifts_mm`] in whole pixels.

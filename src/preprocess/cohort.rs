@@ -78,6 +78,11 @@ impl Cohort {
         Ok(Self::new(content_hash.to_owned(), stacks, frames(&frames_to_table(frame_rows))?))
     }
 
+    /// The stacks by their ids.
+    pub fn by_id(&self) -> BTreeMap<&str, &CohortStack> {
+        self.stacks.iter().map(|stack| (stack.stack_id.as_str(), stack)).collect()
+    }
+
     /// The frames of a stack.
     pub fn frames_of(&self, stack: &CohortStack) -> &[CohortFrame] {
         self.frames.get(&stack.stack_id).map_or(&[], Vec::as_slice)

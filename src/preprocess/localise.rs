@@ -48,11 +48,6 @@ pub struct Heart {
     pub by_motion: bool,
 }
 
-/// Middle of a pixel, (down, right), mm.
-fn place_mm(stack: &CoarseStack, (row, column): (usize, usize)) -> (f64, f64) {
-    ((row as f64 + 0.5) * stack.pixel_mm.0, (column as f64 + 0.5) * stack.pixel_mm.1)
-}
-
 fn distance(a: (f64, f64), b: (f64, f64)) -> f64 {
     ((a.0 - b.0) * (a.0 - b.0) + (a.1 - b.1) * (a.1 - b.1)).sqrt()
 }
@@ -71,7 +66,7 @@ fn best_disc(stack: &CoarseStack, motion: &Array2<f32>) -> Option<Disc> {
     let found = circles(stack);
     let mut scores = smooth(motion, (REACH_MM / stack.pixel_mm.0, REACH_MM / stack.pixel_mm.1));
     for (at, score) in scores.indexed_iter_mut() {
-        let (down, right) = place_mm(stack, at);
+        let (down, right) = stack.middle_mm(at);
         let (down, right) = ((down / extent.0 - 0.5) / PRIOR_SHARE, (right / extent.1 - 0.5) / PRIOR_SHARE);
         *score *= found.share[at] * libm::exp(-0.5 * (down * down + right * right)) as f32;
     }
@@ -85,8 +80,8 @@ fn best_disc(stack: &CoarseStack, motion: &Array2<f32>) -> Option<Disc> {
     if !(score > 0.0 && score.is_finite()) {
         return None;
     }
-    let centre_mm = place_mm(stack, at);
-    let elsewhere = scores.indexed_iter().filter(|(at, _)| distance(place_mm(stack, *at), centre_mm) > OTHER_DISC_MM);
+    let centre_mm = stack.middle_mm(at);
+    let elsewhere = scores.indexed_iter().filter(|(at, _)| distance(stack.middle_mm(*at), centre_mm) > OTHER_DISC_MM);
     let rival = elsewhere.fold(0.0_f32, |most, (_, &score)| most.max(score));
     Some(Disc { centre_mm, radius_mm: f64::from(found.radius_mm[at]), rival: f64::from(rival / score) })
 }
@@ -122,7 +117,7 @@ fn shift(disc: (f64, f64), profile: &[f64], pixel_mm: f64) -> f64 {
 fn centre_of_both(stack: &CoarseStack, motion: &Array2<f32>, disc: &Disc) -> (f64, f64) {
     let (mut rows, mut columns) = (vec![0.0; stack.size.0], vec![0.0; stack.size.1]);
     for (at, &value) in motion.indexed_iter() {
-        if distance(place_mm(stack, at), disc.centre_mm) <= disc.radius_mm + HEART_REACH_MM {
+        if distance(stack.middle_mm(at), disc.centre_mm) <= disc.radius_mm + HEART_REACH_MM {
             rows[at.0] += f64::from(value);
             columns[at.1] += f64::from(value);
         }
@@ -139,7 +134,7 @@ fn concentration(stack: &CoarseStack, motion: &Array2<f32>, centre_mm: (f64, f64
     let (mut inside, mut total, mut pixels) = (0.0, 0.0, 0_usize);
     for (at, &value) in motion.indexed_iter() {
         total += f64::from(value);
-        if distance(place_mm(stack, at), centre_mm) <= MOTION_RADIUS_MM {
+        if distance(stack.middle_mm(at), centre_mm) <= MOTION_RADIUS_MM {
             inside += f64::from(value);
             pixels += 1;
         }

@@ -58,7 +58,7 @@ fn first_harmonic(phases: &[Array2<f32>], gains: &[f32], sigma: (f64, f64)) -> A
 }
 
 /// The median; the order of equal values does not matter.
-fn median(values: &Array2<f32>) -> f32 {
+pub fn median(values: &Array2<f32>) -> f32 {
     let mut sorted: Vec<f32> = values.iter().copied().collect();
     let middle = sorted.len() / 2;
     *sorted.select_nth_unstable_by(middle, f32::total_cmp).1

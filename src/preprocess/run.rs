@@ -14,7 +14,7 @@ use super::report::numbers::{self, Report, ReportStack};
 use super::report::{self, REPORT_JSON};
 use super::rows::{self, Rows};
 use super::sheets;
-use super::source::{self, CohortStack, ReadFrames};
+use super::source::{self, ReadFrames};
 use super::split_file::SplitFile;
 use crate::context::Context;
 use crate::dataset::splits::{self, Method, Place, SplitOptions, Subject};
@@ -337,8 +337,7 @@ fn finish(
 
 /// How much of the scanner shows in the grey values.
 fn grey_report(cohort: &Cohort, rows: &Rows, intensity: &IntensityPlan, context: Context<'_>) -> Report {
-    let by_id: BTreeMap<&str, &CohortStack> =
-        cohort.stacks.iter().map(|stack| (stack.stack_id.as_str(), stack)).collect();
+    let by_id = cohort.by_id();
     let pairs = rows.quality.iter().zip(&rows.grey);
     let stacks: Vec<ReportStack<'_>> = pairs
         .filter_map(|(quality, grey)| Some(ReportStack { stack: by_id.get(quality.stack_id.as_str())?, quality, grey }))

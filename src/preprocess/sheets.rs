@@ -98,8 +98,7 @@ pub fn write(source: &Source<'_>, folder: &OutDir, context: Context<'_>) -> Resu
 
 /// Stacks by site; by acquisition group where no site is known.
 fn sites<'a>(source: &Source<'a>) -> BTreeMap<String, Site<'a>> {
-    let by_id: BTreeMap<&str, &CohortStack> =
-        source.cohort.stacks.iter().map(|stack| (stack.stack_id.as_str(), stack)).collect();
+    let by_id = source.cohort.by_id();
     let has_sites = source.rows.samples.iter().any(|sample| sample.site.is_some());
     let name = |stack: &CohortStack| match (&stack.site, has_sites) {
         (Some(site), true) => site.clone(),
@@ -289,7 +288,10 @@ fn picture(plan: &Plan, root: &Path, samples: &[SampleRow]) -> Result<Shown, Pre
     let Some(middle) = samples.get(samples.len() / 2) else {
         return Ok(Shown::Unreadable("The stack has no sample.".to_owned()));
     };
-    let frames = |sample: &SampleRow| frames(plan, root, sample);
+    // The samples of a stack lie in one shard.
+    let number = usize::try_from(middle.shard).unwrap_or(0);
+    let shard = Shard::open(&root.join(shard_name(number)), plan.image_shape())?;
+    let frames = |sample: &SampleRow| frames(plan, &shard, sample);
     let cine: Vec<Vec<Array2<f32>>> = match plan.sample {
         SampleKind::Single { .. } => {
             let own: Vec<_> = samples.iter().filter(|sample| sample.slices == middle.slices).collect();
@@ -324,12 +326,10 @@ fn picture(plan: &Plan, root: &Path, samples: &[SampleRow]) -> Result<Shown, Pre
 }
 
 /// Frames of a sample, each with its channels; at least one.
-fn frames(plan: &Plan, root: &Path, sample: &SampleRow) -> Result<Vec<Vec<Array2<f32>>>, DatasetError> {
+fn frames(plan: &Plan, shard: &Shard, sample: &SampleRow) -> Result<Vec<Vec<Array2<f32>>>, DatasetError> {
     let (channels, height, width) = plan.image_shape();
-    let number = |value: i32| usize::try_from(value).unwrap_or(0);
-    let shard = Shard::open(&root.join(shard_name(number(sample.shard))), (channels, height, width))?;
     let mut image = vec![0.0; channels * height * width];
-    shard.read(number(sample.row), &mut image, &mut Vec::new())?;
+    shard.read(usize::try_from(sample.row).unwrap_or(0), &mut image, &mut Vec::new())?;
     // Colours are shown from 0 to 255.
     if plan.frame_channels == 3 && plan.intensity.normalisation == Normalisation::Unit {
         image.iter_mut().for_each(|value| *value *= 255.0);
