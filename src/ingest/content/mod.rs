@@ -22,6 +22,11 @@ pub use peeked::Peeked;
 /// Between the name of an archive and that of its member.
 pub const MEMBER_MARK: &str = "!/";
 
+/// The name of a folder on a member's path; an archive stands for a folder of its own name: `A0S9V9.tar.gz!` says A0S9V9.
+pub fn folder_name(folder: &str) -> &str {
+    folder.strip_suffix('!').map_or(folder, |archive| archive.split('.').next().unwrap_or(archive))
+}
+
 /// Why bytes cannot be had. Texts hold no path and no member's name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

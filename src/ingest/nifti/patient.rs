@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use super::super::content::folder_name;
+
 /// Words for a view, a part of the cycle or a kind of file: no person, with or without a number behind them.
 const COMMON_WORDS: &str = "\
     2ch 3ch 4ch acq acquisition anat bssfp cardiac cases ch cine cmr data dataset derivatives dwi echo ed es export \
@@ -14,7 +16,7 @@ const COMMON_WORDS: &str = "\
 
 /// The patient's id by the path below the source (`relative`), else by the source's own folder, the last of `path`.
 pub fn patient(stem: &str, relative: &str, path: &Path) -> String {
-    let folders: Vec<&str> = relative.rsplit('/').skip(1).map(archive_name).collect();
+    let folders: Vec<&str> = relative.rsplit('/').skip(1).map(folder_name).collect();
     let tokens: Vec<&str> = stem.split('_').filter(|token| !token.is_empty()).collect();
     let told_folder = folders.iter().find(|folder| !is_common(folder)).copied();
     let own_folder = told_folder.filter(|folder| folders.first() == Some(folder));
@@ -29,11 +31,6 @@ pub fn patient(stem: &str, relative: &str, path: &Path) -> String {
         .map(str::to_owned)
         .or_else(by_source)
         .unwrap_or_else(|| stem.to_owned())
-}
-
-/// A folder, or an archive that stands for one: `A0S9V9.zip!` says A0S9V9.
-fn archive_name(folder: &str) -> &str {
-    folder.strip_suffix('!').map_or(folder, |archive| archive.split('.').next().unwrap_or(archive))
 }
 
 /// The entity `sub` of BIDS.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::content::folder_name;
 use super::super::labels::{LabelRow, SIDECAR};
 
 /// The row of its patient; `None` without a group or a folder.
@@ -27,11 +28,7 @@ pub fn read(relative: &str, text: &str) -> Option<Vec<LabelRow>> {
 /// The folder's name; at the root of an archive, the archive's: `patient001.tar.gz!/Info.cfg` says patient001.
 fn patient(relative: &str) -> Option<&str> {
     // Some tar programs write `./Info.cfg`.
-    let folder = relative.rsplit('/').skip(1).find(|folder| *folder != ".")?;
-    match folder.strip_suffix('!') {
-        Some(archive) => archive.split('.').next(),
-        None => Some(folder),
-    }
+    relative.rsplit('/').skip(1).find(|folder| *folder != ".").map(folder_name)
 }
 
 #[cfg(test)]
