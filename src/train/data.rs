@@ -45,7 +45,30 @@ pub fn indices(rows: &[usize], device: Device) -> Result<Tensor, TrainError> {
     Ok(Tensor::f_from_slice(&rows)?.f_to_device(device)?)
 }
 
+/// What a trained network has seen of the samples of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// What the run trains on.
+    Training,
+    /// Another fold: subjects that the run tests.
+    Tested,
+    /// Another dataset: nobody knows.
+    Unknown,
+}
+
 impl Samples {
+    /// What a network has seen that was trained on the dataset of `dataset_hash` and its `fold`; `own_fold` is the run's.
+    pub fn seen_by(&self, dataset_hash: &str, fold: Option<usize>, own_fold: Option<usize>) -> Seen {
+        let json = self.dataset.json();
+        if dataset_hash != json.content_hash {
+            Seen::Unknown
+        } else if json.folds.is_some() && fold.unwrap_or(0) != own_fold.unwrap_or(0) {
+            Seen::Tested
+        } else {
+            Seen::Training
+        }
+    }
+
     /// Opens the dataset and refuses what cannot be trained on.
     ///
     /// # Errors

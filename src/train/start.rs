@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::TrainError;
-use super::data::Samples;
+use super::data::{Samples, Seen};
 use crate::formats::model_metadata::ModelMetadata;
 use crate::formats::run::{RUN_JSON, read_run_json};
 use crate::model::Pretrained;
@@ -34,13 +34,16 @@ impl Start {
         let weights = Pretrained::read(path)?;
         let mut warnings = Vec::new();
         if let Some(origin) = origin(path, &weights)? {
-            let json = samples.dataset.json();
-            if origin.dataset_hash != json.content_hash {
-                let text = "the weights that the run started from were trained on another dataset; they may have seen subjects that are tested here";
-                warnings.push(text.to_owned());
-            } else if json.folds.is_some() && origin.fold.unwrap_or(0) != settings.fold.unwrap_or(0) {
-                let (found, expected) = (origin.fold, settings.fold);
-                return Err(TrainError::InitFold { path: path.clone(), found, expected });
+            match samples.seen_by(&origin.dataset_hash, origin.fold, settings.fold) {
+                Seen::Training => {}
+                Seen::Unknown => {
+                    let text = "the weights that the run started from were trained on another dataset; they may have seen subjects that are tested here";
+                    warnings.push(text.to_owned());
+                }
+                Seen::Tested => {
+                    let (found, expected) = (origin.fold, settings.fold);
+                    return Err(TrainError::InitFold { path: path.clone(), found, expected });
+                }
             }
         }
         Ok(Some(Self { weights, warnings }))

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use tch::{CModule, Device, Kind, Tensor};
 
 use super::TrainError;
-use super::data::{Samples, indices, size};
+use super::data::{Samples, Seen, indices, size};
 use crate::formats::model_metadata::{METADATA_FILE, ModelMetadata};
 use crate::formats::run::{HELD_OUT, RunJson, TeacherInfo, WEIGHTS, read_run_json};
 use crate::fsx;
@@ -236,14 +236,15 @@ fn check_origin(
     settings: &TrainSettings,
     samples: &Samples,
 ) -> Result<Vec<String>, TrainError> {
-    let json = samples.dataset.json();
     let mut warnings = Vec::new();
-    if origin.dataset_hash != json.content_hash {
-        warnings
-            .push(format!("the {role} was trained on another dataset; it may have seen subjects that are tested here"));
-    } else if json.folds.is_some() && origin.fold.unwrap_or(0) != settings.fold.unwrap_or(0) {
-        let (found, expected) = (origin.fold, settings.fold);
-        return Err(TrainError::TeacherFold { path: path.to_path_buf(), found, expected });
+    match samples.seen_by(origin.dataset_hash, origin.fold, settings.fold) {
+        Seen::Training => {}
+        Seen::Unknown => warnings
+            .push(format!("the {role} was trained on another dataset; it may have seen subjects that are tested here")),
+        Seen::Tested => {
+            let (found, expected) = (origin.fold, settings.fold);
+            return Err(TrainError::TeacherFold { path: path.to_path_buf(), found, expected });
+        }
     }
     // Several teachers differ by their seeds: that is what they are for.
     if origin.seed != settings.seed && role != FURTHER {
