@@ -199,6 +199,21 @@ pub fn size_bytes(path: &Path) -> Result<u64, FsError> {
     fs::metadata(path).map(|metadata| metadata.len()).map_err(io_error(path, "look at"))
 }
 
+/// Where the machine's memory cannot be read.
+const ASSUMED_MEMORY_BYTES: u64 = 8 << 30;
+
+/// Memory that this process may use: of the machine, or of its container.
+pub fn memory_bytes() -> u64 {
+    let machine = read_text(Path::new("/proc/meminfo"), 1 << 20).ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    });
+    let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .find_map(|path| read_text(Path::new(path), 64).ok()?.trim().parse::<u64>().ok());
+    machine.unwrap_or(ASSUMED_MEMORY_BYTES).min(container.unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@
 //! Features: `torch` (default) brings everything that needs libtorch; all else builds and is tested without it.
 //!
 //! Imports point downward only (`tests/house.rs` holds this):
-//! `main -> cli -> pipeline -> {predict, compare, export, train} -> {model, objective, dataset} -> torch -> {settings, formats}`
+//! `main -> cli -> {pipeline, evidence} -> {predict, compare, export, train} -> {model, objective, dataset} -> torch -> {settings, formats}`
 //! and `{audit, preprocess} -> {ingest, metrics, sheet, phantom} -> {settings, formats, geometry, page}`; all may use the ground floor
 //! (`fsx`, `outdir`, `context`, `failure`); `train` draws its curves with `page`.
 
@@ -41,6 +41,8 @@ pub mod objective;
 
 #[cfg(feature = "torch")]
 pub mod compare;
+#[cfg(feature = "torch")]
+pub mod evidence;
 #[cfg(feature = "torch")]
 pub mod export;
 #[cfg(feature = "torch")]

@@ -64,6 +64,9 @@ pub struct CompareArgs {
     /// The method that the others are compared with (default: kd, else the first).
     #[arg(long, value_name = "METHOD")]
     baseline: Option<String>,
+    /// Trainings at once, each with its share of --threads (default: one per thread on a CPU as far as memory goes, one on a GPU).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
     /// Fold that is tested, for datasets made with --split k-fold.
     #[arg(long, value_name = "K")]
     fold: Option<u32>,
@@ -108,7 +111,13 @@ fn settings(args: &CompareArgs) -> Result<CompareSettings, CliError> {
 pub fn compare(args: &CompareArgs, global: &Global, context: Context<'_>) -> Result<(), CliError> {
     let settings = settings(args)?;
     let OutArgs { out, force } = &args.out;
-    let options = CompareOptions { dataset: &args.dataset, out, force: *force, device: &global.device };
+    let options = CompareOptions {
+        dataset: &args.dataset,
+        out,
+        force: *force,
+        device: &global.device,
+        at_once: args.jobs.map(usize::from),
+    };
     let summary = compare::compare(&settings, &options, context)?;
     if global.json {
         let json = serde_json::to_string(&summary).map_err(|error| CliError::new(FailureKind::Unusable, error))?;

@@ -10,9 +10,11 @@ use super::failure::CliError;
 use super::settings::parse_assignment;
 use super::{Global, print_result};
 use crate::context::Context;
+use crate::evidence::{self, EvidenceOptions};
 use crate::failure::FailureKind;
 use crate::fsx;
 use crate::pipeline::{self, EMBEDDED, PipelineSummary, RunOptions, Stage};
+use crate::settings::evidence::{EvidenceSettings, is_study};
 use crate::settings::pipeline::{Assignment, PipelineSettings};
 
 /// No pipeline file is larger than this.
@@ -33,7 +35,8 @@ Examples:
   groupdistil run pipelines/sunnybrook.toml
   groupdistil run pipelines/hospital.toml --source /scans/site-a --source /scans/site-b --out out/ours
   groupdistil run pipelines/demo.toml --set student.epochs=40 --set method.kd.alpha=0.5
-  groupdistil run pipelines/demo.toml --from students")]
+  groupdistil run pipelines/demo.toml --from students
+  groupdistil run pipelines/evidence-shift.toml --jobs 2      a study of methods over seeds")]
 pub struct RunArgs {
     /// The pipeline.
     #[arg(value_name = "PIPELINE.toml")]
@@ -50,6 +53,9 @@ pub struct RunArgs {
     /// Do this stage and all after it anew, even where they are up to date.
     #[arg(long, value_parser = stages(), value_name = "STAGE")]
     from: Option<Stage>,
+    /// Trainings at once, each with its share of --threads (default: one per thread on a CPU as far as memory goes, one on a GPU); for studies.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
 }
 
 /// Arguments of `groupdistil demo`.
@@ -72,7 +78,7 @@ pub struct DemoArgs {
 
 /// Runs a pipeline file.
 pub fn run(args: &RunArgs, global: &Global, context: Context<'_>) -> Result<(), CliError> {
-    let RunArgs { pipeline: path, out, set, source, from } = args;
+    let RunArgs { pipeline: path, out, set, source, from, jobs } = args;
     let text = fsx::read_text(path, PIPELINE_CAP_BYTES)?;
     let assignment = |text: &String| parse_assignment(text).map(|(key, value)| Assignment { key, value });
     let mut assignments = set.iter().map(assignment).collect::<Result<Vec<_>, _>>()?;
@@ -80,11 +86,41 @@ pub fn run(args: &RunArgs, global: &Global, context: Context<'_>) -> Result<(), 
         assignments.push(Assignment { key: "sources".to_owned(), value: absolute(source)?.into() });
     }
     let base = path.parent().unwrap_or(Path::new(""));
-    let settings = PipelineSettings::parse(&text, &assignments, base)
-        .map_err(|error| CliError::new(FailureKind::Usage, format!("`{}`: {}", path.display(), chain(&error))))?;
     let default = || Path::new("out").join(path.file_stem().unwrap_or_default());
     let out = out.clone().unwrap_or_else(default);
+    let unreadable = |error: &dyn std::error::Error| {
+        CliError::new(FailureKind::Usage, format!("`{}`: {}", path.display(), chain(error)))
+    };
+    if is_study(&text) {
+        if from.is_some() {
+            return Err(CliError::new(
+                FailureKind::Usage,
+                "a study has no stages to begin --from; what is up to date is kept",
+            ));
+        }
+        let settings = EvidenceSettings::parse(&text, &assignments, base).map_err(|error| unreadable(&error))?;
+        let options = EvidenceOptions { out: &out, device: &global.device, at_once: jobs.map(usize::from) };
+        return study(&settings, &options, global, context);
+    }
+    let settings = PipelineSettings::parse(&text, &assignments, base).map_err(|error| unreadable(&error))?;
     finish(&settings, &out, *from, global, context)
+}
+
+/// Runs a study of methods over seeds and prints its page.
+fn study(
+    settings: &EvidenceSettings,
+    options: &EvidenceOptions<'_>,
+    global: &Global,
+    context: Context<'_>,
+) -> Result<(), CliError> {
+    let summary = evidence::run(settings, options, context)?;
+    if global.json {
+        let text = serde_json::to_string(&summary).map_err(|error| CliError::new(FailureKind::Unusable, error))?;
+        return print_result(&format!("{text}\n"));
+    }
+    let (all, there) = (summary.trainings, summary.up_to_date);
+    let out = options.out.display();
+    print_result(&format!("{}{there} of {all} trainings were there already\nwritten: {out}\n", summary.page))
 }
 
 /// Runs the embedded demo pipeline.

@@ -51,7 +51,7 @@ pub struct TrainArgs {
     /// What is minimised: erm, kd, group-dro, group-distil, jtt, agre-kd, dfr-train or dfr-val.
     #[arg(long, value_name = "NAME")]
     objective: Option<String>,
-    /// The network: resnet18, resnet34, resnet50, compact-resnet, mobilenet-v3-small, efficientnet-b0, densenet121.
+    /// The network: resnet18, resnet34, resnet50, compact-resnet, tiny-resnet, mobilenet-v3-small, efficientnet-b0, densenet121.
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
     /// Weights to start from: safetensors, a .pth of torch.save, TorchScript, or a RUN. The first layer is fitted to the channels;

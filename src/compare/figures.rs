@@ -64,7 +64,7 @@ pub fn per_subject(run: &RunJson, predictions: &Predictions) -> Figures {
 }
 
 /// Mean softmax over each stack's samples, then over stacks; ties go to the lower class (design, section 3).
-fn subject_is_correct(rows: &[&PredictionRow], classes: &[String]) -> bool {
+pub(crate) fn subject_is_correct(rows: &[&PredictionRow], classes: &[String]) -> bool {
     let mut stacks: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
     for row in rows {
         let logits: Vec<f64> = row.logits.iter().map(|logit| f64::from(*logit)).collect();

@@ -4,7 +4,7 @@
 //! Each RUN is up to date or resumed by itself, so a comparison that was interrupted goes on where it was, and one that is given
 //! more seeds or methods trains only those.
 
-mod figures;
+pub mod figures;
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ use crate::fsx::{self, FsError};
 use crate::outdir::{Collection, OutDirError};
 use crate::settings::compare::{CompareSettings, CompareSettingsError, teacher_name};
 use crate::settings::train::TrainSettings;
-use crate::train::{TrainError, train};
+use crate::train::several::{Job, Manner, SeveralError, train_several};
 
 /// Why a comparison cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +37,8 @@ pub enum CompareError {
     #[error(transparent)]
     OutDir(#[from] OutDirError),
     /// A training run failed.
-    #[error("`{run}`")]
-    Train {
-        /// The RUN, relative to the comparison.
-        run: String,
-        /// Why.
-        source: Box<TrainError>,
-    },
+    #[error(transparent)]
+    Train(#[from] SeveralError),
     /// Predictions of a run cannot be read.
     #[error(transparent)]
     Predictions(#[from] PredictionsError),
@@ -68,7 +63,7 @@ impl Classify for CompareError {
         match self {
             Self::Settings(error) => error.kind(),
             Self::OutDir(error) => error.kind(),
-            Self::Train { source, .. } => source.kind(),
+            Self::Train(error) => error.kind(),
             _ => FailureKind::Unusable,
         }
     }
@@ -94,6 +89,8 @@ pub struct CompareOptions<'a> {
     pub force: bool,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: &'a str,
+    /// Trainings at once; `None`: as many as cores and memory allow.
+    pub at_once: Option<usize>,
 }
 
 /// Trains what is missing and compares.
@@ -109,26 +106,18 @@ pub fn compare(
     let folder = Collection::open(options.out)?;
     // A result that no longer fits its runs must not be taken for one that does.
     fsx::remove_file(&folder.path(COMPARE_JSON))?;
+    let jobs = jobs(settings, options.dataset, &folder)?;
+    let CompareOptions { force, device, at_once, .. } = *options;
+    let done = train_several(
+        &jobs.iter().map(|one| one.job.clone()).collect::<Vec<_>>(),
+        &Manner { at_once, force, device },
+        context,
+    )?;
+    let up_to_date = done.iter().filter(|done| done.up_to_date).count();
     let mut runs = Vec::new();
-    let mut up_to_date = 0;
-    let mut one = |method: &str, seed: u64, training: &TrainSettings| -> Result<(), CompareError> {
-        let run = format!("seed-{seed}/{method}");
-        let out = folder.path(&run);
-        let CompareOptions { dataset, force, device, .. } = *options;
-        let done = train(training, dataset, &out, force, device, context)
-            .map_err(|source| CompareError::Train { run: run.clone(), source: Box::new(source) })?;
-        up_to_date += usize::from(done.up_to_date);
-        runs.push(compared((method, seed), run, &done.run, &Predictions::read(&out.join(PREDICTIONS))?));
-        Ok(())
-    };
-    for &seed in &settings.seeds {
-        for number in (0..settings.teachers).filter(|_| settings.needs_teacher()) {
-            one(&teacher_name(number), seed, &settings.teacher_settings(seed, number)?)?;
-        }
-        for method in &settings.methods {
-            let runs = folder.path(format!("seed-{seed}"));
-            one(&method.name, seed, &settings.method_settings(method, seed, &runs)?)?;
-        }
+    for (ComparedJob { method, seed, job }, done) in jobs.iter().zip(&done) {
+        let predictions = Predictions::read(&job.out.join(PREDICTIONS))?;
+        runs.push(compared((method, *seed), job.name.clone(), &done.run, &predictions));
     }
     let teachers = settings.teacher_names();
     let methods: Vec<&str> =
@@ -150,6 +139,34 @@ pub fn compare(
     bytes.push(b'\n');
     fsx::write_atomic(&path, &bytes)?;
     Ok(CompareSummary { compare, up_to_date })
+}
+
+/// A training of the comparison.
+struct ComparedJob {
+    method: String,
+    seed: u64,
+    job: Job,
+}
+
+/// Per seed its teachers, then each method, as in the table.
+fn jobs(settings: &CompareSettings, dataset: &Path, folder: &Collection) -> Result<Vec<ComparedJob>, CompareError> {
+    let mut jobs = Vec::new();
+    let mut add = |method: &str, seed: u64, wave: usize, training: TrainSettings| {
+        let name = format!("seed-{seed}/{method}");
+        let out = folder.path(&name);
+        let job = Job { name, wave, settings: training, dataset: dataset.to_path_buf(), out };
+        jobs.push(ComparedJob { method: method.to_owned(), seed, job });
+    };
+    for &seed in &settings.seeds {
+        for number in (0..settings.teachers).filter(|_| settings.needs_teacher()) {
+            add(&teacher_name(number), seed, 0, settings.teacher_settings(seed, number)?);
+        }
+        for method in &settings.methods {
+            let runs = folder.path(format!("seed-{seed}"));
+            add(&method.name, seed, method.wave, settings.method_settings(method, seed, &runs)?);
+        }
+    }
+    Ok(jobs)
 }
 
 fn compared((method, seed): (&str, u64), folder: String, run: &RunJson, predictions: &Predictions) -> ComparedRun {

@@ -5,6 +5,7 @@
 pub mod cohort;
 pub mod compare;
 pub mod dataset;
+pub mod evidence;
 pub mod images;
 pub mod model_metadata;
 pub mod plan;

@@ -40,4 +40,4 @@ pub use error::IngestError;
 pub use groups::{GROUP_KEYS, acquisition_group};
 pub use key::{read_or_create as read_or_create_key, throw_away as throw_away_key};
 pub use scan::{LabelProblem, Scan, scan};
-pub use write::{IngestSummary, ingest};
+pub use write::{GENERATION, IngestSummary, ingest};

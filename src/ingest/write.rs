@@ -20,7 +20,7 @@ use crate::outdir::{Opened, OutDir, OutDirError, Provenance, fingerprint};
 use crate::settings::ingest::IngestSettings;
 
 /// Raised when the same input gives other rows, so that an old cohort is not taken for up to date.
-const GENERATION: &str = "ingest generation 3";
+pub const GENERATION: &str = "ingest generation 3";
 /// A CSV twin for people.
 const LEDGER_CSV: &str = "ledger.csv";
 /// Lines of label tables that speak of no scan.

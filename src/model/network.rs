@@ -2,7 +2,7 @@
 
 use super::declare::{Declare, Declared};
 use super::operations::Operations;
-use super::resnet::{COMPACT, RESNET18, RESNET34, RESNET50};
+use super::resnet::{COMPACT, RESNET18, RESNET34, RESNET50, TINY};
 use super::{densenet, efficientnet, mobilenet};
 pub use crate::settings::architecture::Architecture;
 
@@ -14,6 +14,7 @@ impl Architecture {
             Self::Resnet34 => RESNET34.features(run, x, channels),
             Self::Resnet50 => RESNET50.features(run, x, channels),
             Self::CompactResnet => COMPACT.features(run, x, channels),
+            Self::TinyResnet => TINY.features(run, x, channels),
             Self::MobilenetV3Small => mobilenet::features(run, x, channels),
             Self::EfficientnetB0 => efficientnet::features(run, x, channels),
             Self::Densenet121 => densenet::features(run, x, channels),
@@ -27,6 +28,7 @@ impl Architecture {
             Self::Resnet34 => RESNET34.head(run, features, classes),
             Self::Resnet50 => RESNET50.head(run, features, classes),
             Self::CompactResnet => COMPACT.head(run, features, classes),
+            Self::TinyResnet => TINY.head(run, features, classes),
             Self::MobilenetV3Small => mobilenet::head(run, features, classes),
             Self::EfficientnetB0 => efficientnet::head(run, features, classes),
             Self::Densenet121 => densenet::head(run, features, classes),
@@ -85,7 +87,8 @@ mod tests {
     }
 
     #[test]
-    fn the_compact_student_stays_under_a_million_parameters() {
+    fn the_students_stay_under_their_sizes() {
         assert!(trained(Architecture::CompactResnet, 3, 10) < 1_000_000);
+        assert!(trained(Architecture::TinyResnet, 3, 10) < 100_000);
     }
 }

@@ -6,6 +6,7 @@
 //! | `resnet34` | 7x7 / 2, max pool / 2 | basic, 3, 4, 6, 3 | 64, 128, 256, 512 | 21.3 M |
 //! | `resnet50` | 7x7 / 2, max pool / 2 | bottleneck, 3, 4, 6, 3 | 256, 512, 1024, 2048 | 23.5 M |
 //! | `compact-resnet` | 3x3 / 2, max pool / 2 | basic, 1, 1, 1, 1 | 24, 48, 96, 144 | 0.50 M |
+//! | `tiny-resnet` | 3x3 / 2, max pool / 2 | basic, 1, 1, 1, 1 | 8, 16, 32, 48 | 0.06 M |
 
 use super::operations::{Activation, BatchNorm, Convolution, LinearStart, Operations};
 
@@ -44,9 +45,11 @@ pub const RESNET34: Residual = Residual { stem_kernel: 7, block: Block::Basic, w
 /// torchvision's `resnet50`: the stride is in the 3x3 convolution ("V1.5").
 pub const RESNET50: Residual =
     Residual { stem_kernel: 7, block: Block::Bottleneck, widths: WIDTHS, blocks: [3, 4, 6, 3] };
-/// Our student: one block a stage, narrow, under 1 M parameters; its Python twin is `tests/python/compact_resnet.py`.
+/// Our students: one block a stage, narrow, under 1 M parameters; their Python twin is `tests/python/small_resnets.py`.
 pub const COMPACT: Residual =
     Residual { stem_kernel: 3, block: Block::Basic, widths: [24, 48, 96, 144], blocks: [1, 1, 1, 1] };
+/// A third of the compact one's widths, for networks that must be very small and for studies of many runs.
+pub const TINY: Residual = Residual { widths: [8, 16, 32, 48], ..COMPACT };
 
 impl Residual {
     /// `x` `[n, channels, h, w]` to features `[n, f]`.

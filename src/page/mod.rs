@@ -2,6 +2,7 @@
 //! paper. The audit report and the contact sheet are made with it; nothing here knows what they show.
 
 pub mod chart;
+pub mod dots;
 
 use data_encoding::BASE64;
 use maud::{DOCTYPE, Markup, PreEscaped, html};

@@ -41,10 +41,12 @@ use write::{Job, Written, write_subject};
 
 /// Folder of the images inside the phantom's folder; `labels.csv` and `truth.json` lie beside it.
 pub const SCANS: &str = "scans";
+/// A key for pseudonyms of the phantom's persons, who do not exist: public, so that a cohort is the same on every machine.
+pub const PUBLIC_KEY: &[u8] = b"the phantom's persons do not exist";
 const FINAL: &str = "truth.json";
 const SCHEMA: &str = "groupdistil.phantom-truth/1";
 /// Raised when the same settings give other bytes, so that an old folder is not taken for up to date.
-const GENERATION: &str = "phantom generation 5";
+pub const GENERATION: &str = "phantom generation 5";
 
 /// Why a phantom cannot be written.
 #[derive(Debug, thiserror::Error)]

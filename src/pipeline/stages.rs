@@ -17,8 +17,6 @@ use crate::{ingest, phantom, preprocess, train};
 
 /// File name of the exported student.
 pub const MODEL: &str = "model.pt";
-/// The phantom's persons do not exist: a public key makes the demo the same on every machine.
-const PHANTOM_KEY: &[u8] = b"the phantom's persons do not exist";
 
 /// Seconds each stage took, in order.
 pub type Seconds = Vec<(Stage, f64)>;
@@ -102,7 +100,7 @@ impl Stages<'_> {
         phantom::write(wanted, &folder, true, self.context)?;
         if ingest.key.is_none() {
             let key = self.collection.path("phantom-key");
-            fsx::write_atomic(&key, PHANTOM_KEY)?;
+            fsx::write_atomic(&key, phantom::PUBLIC_KEY)?;
             ingest.key = Some(key);
         }
         if ingest.labels.is_empty() {

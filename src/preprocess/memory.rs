@@ -1,12 +1,8 @@
 //! A gate that keeps the pixels held by all threads under a cap. It orders nothing: results never depend on it.
 
-use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::fsx;
-
-/// Where the machine's memory cannot be read.
-const ASSUMED_MEMORY_BYTES: u64 = 8 << 30;
 
 /// Bytes in use against a cap.
 #[derive(Debug)]
@@ -53,17 +49,9 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// A quarter of the memory that this process may use (of the machine, or of its container).
+/// A quarter of the memory that this process may use.
 pub fn default_cap_bytes() -> u64 {
-    let machine = fsx::read_text(Path::new("/proc/meminfo"), 1 << 20).ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-    });
-    let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .find_map(|path| fsx::read_text(Path::new(path), 64).ok()?.trim().parse::<u64>().ok());
-    let total = machine.unwrap_or(ASSUMED_MEMORY_BYTES).min(container.unwrap_or(u64::MAX));
-    total / 4
+    fsx::memory_bytes() / 4
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub use cohort::Cohort;
 pub use error::PreprocessError;
 pub use prepare::{PreparedSample, PreparedStack};
 pub use rejected::StackRejected;
-pub use run::{PreprocessSummary, preprocess, preprocess_with};
+pub use run::{GENERATION, PreprocessSummary, preprocess, preprocess_with};
 pub use source::{CohortFrame, CohortStack, ReadFrames};
 
 use crate::formats::plan::Plan;

@@ -25,6 +25,9 @@ use crate::formats::quality::{QUALITY_PARQUET, quality_to_table};
 use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
 use crate::settings::preprocess::{Colour, PreprocessSettings, SplitMethod, Stratum};
 
+/// Raised when the same cohort and settings give other bytes.
+pub const GENERATION: &str = "preprocess/2";
+
 /// Images looked at to tell grey from RGB.
 const PROBES: usize = 16;
 
@@ -77,7 +80,7 @@ pub fn preprocess_with(
     let settings_toml = toml::to_string(settings.wire())?;
     let plan_bytes = summary::plan_bytes(&plan, Path::new("plan.json"))?;
     let inputs = fingerprint([
-        b"preprocess/2".as_slice(),
+        GENERATION.as_bytes(),
         env!("CARGO_PKG_VERSION").as_bytes(),
         settings_toml.as_bytes(),
         &plan_bytes,

@@ -14,6 +14,8 @@ pub enum Architecture {
     Resnet50,
     /// The compact student, under 1 M parameters.
     CompactResnet,
+    /// The smallest student, under 0.1 M parameters.
+    TinyResnet,
     /// torchvision's MobileNetV3-small.
     MobilenetV3Small,
     /// torchvision's EfficientNet-B0.
@@ -24,11 +26,12 @@ pub enum Architecture {
 
 impl Architecture {
     /// All networks.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Resnet18,
         Self::Resnet34,
         Self::Resnet50,
         Self::CompactResnet,
+        Self::TinyResnet,
         Self::MobilenetV3Small,
         Self::EfficientnetB0,
         Self::Densenet121,
@@ -41,6 +44,7 @@ impl Architecture {
             Self::Resnet34 => "resnet34",
             Self::Resnet50 => "resnet50",
             Self::CompactResnet => "compact-resnet",
+            Self::TinyResnet => "tiny-resnet",
             Self::MobilenetV3Small => "mobilenet-v3-small",
             Self::EfficientnetB0 => "efficientnet-b0",
             Self::Densenet121 => "densenet121",

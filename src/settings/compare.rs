@@ -80,6 +80,8 @@ pub struct Method {
     pub needs_teacher: bool,
     /// The method whose last layer it refits; it stands before this one.
     pub base: Option<String>,
+    /// 0 where it starts from no other RUN, else one more than the highest of those it starts from; teachers are in wave 0.
+    pub wave: usize,
 }
 
 /// Checked settings of a comparison.
@@ -114,7 +116,7 @@ pub fn teacher_name(number: u32) -> String {
 }
 
 /// The training that a method's name stands for.
-fn named(name: &str) -> Option<TrainWire> {
+pub(super) fn named(name: &str) -> Option<TrainWire> {
     let (rest, balanced) = name.strip_suffix("-balanced").map_or((name, false), |rest| (rest, true));
     let (rest, total) = rest.strip_suffix("-total").map_or((rest, false), |rest| (rest, true));
     let objective = ObjectiveKind::from_name(rest)?;
@@ -130,7 +132,7 @@ fn named(name: &str) -> Option<TrainWire> {
 }
 
 /// The method whose last layer a name refits, and how.
-fn refit(name: &str) -> Option<(&str, ObjectiveKind)> {
+pub(super) fn refit(name: &str) -> Option<(&str, ObjectiveKind)> {
     let (base, refit) = name.rsplit_once('+').unwrap_or(("erm", name));
     let objective = ObjectiveKind::from_name(refit).filter(|objective| objective.refits())?;
     named(base).map(|_| (base, objective))
@@ -201,7 +203,9 @@ impl TryFrom<CompareWire> for CompareSettings {
             let wire = own.remove(name).unwrap_or_default().over(&named).over(&student);
             let needs_teacher = wire.objective.is_some_and(ObjectiveKind::needs_teacher);
             let base = refit.map(|(base, _)| base.to_owned());
-            methods.push(Method { name: name.clone(), wire, needs_teacher, base });
+            let of_base = methods.iter().find(|method: &&Method| Some(&method.name) == base.as_ref());
+            let wave = of_base.map_or(usize::from(needs_teacher), |base| base.wave + 1);
+            methods.push(Method { name: name.clone(), wire, needs_teacher, base, wave });
         }
         if let Some(name) = own.keys().next() {
             return Err(wrong("method", format!("`{name}`"), format!("one of {}", names.join(", "))));

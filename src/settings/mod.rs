@@ -7,6 +7,7 @@ pub mod architecture;
 pub mod audit;
 pub mod augment;
 pub mod compare;
+pub mod evidence;
 pub mod ingest;
 pub mod methods;
 pub mod objective;

@@ -290,7 +290,7 @@ fn student(name: &str, wire: &PipelineWire) -> Student {
     Student { name: name.to_owned(), train }
 }
 
-fn assign(table: &mut toml::Table, assignment: &Assignment) -> Result<(), PipelineSettingsError> {
+pub(super) fn assign(table: &mut toml::Table, assignment: &Assignment) -> Result<(), PipelineSettingsError> {
     let Assignment { key, value } = assignment;
     let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().unwrap_or_default();
@@ -314,14 +314,18 @@ fn with_base(mut wire: PipelineWire, base: &Path) -> PipelineWire {
 }
 
 /// Paths belong to provenance alone.
-fn without_paths(mut table: toml::Table) -> toml::Table {
+pub(super) fn without_paths(mut table: toml::Table) -> toml::Table {
     table.remove("sources");
     let mut trained: Vec<&mut toml::Value> = Vec::new();
     for (key, value) in &mut table {
         match key.as_str() {
-            "teacher" | "student" => trained.push(value),
+            "teacher" | "student" | "common" => trained.push(value),
             "method" => trained.extend(
                 value.as_table_mut().into_iter().flat_map(|methods| methods.iter_mut()).map(|(_, value)| value),
+            ),
+            "trials" => trained.extend(
+                (value.as_table_mut().into_iter().flat_map(|methods| methods.iter_mut()))
+                    .flat_map(|(_, trials)| trials.as_array_mut().into_iter().flatten()),
             ),
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! `train`: a DATASET becomes a RUN (design, sections 3 and 4).
 //!
 //! [`data`] splits and images; [`streams`] order and random numbers; [`augment`]; [`teacher`], [`teachers`] and [`start`], networks that a
-//! run begins with; [`session`] the epochs with [`step`] inside; [`jtt`] trains twice; [`dfr`] refits the last layer of a run;
+//! run begins with; [`several`] runs at once; [`session`] the epochs with [`step`] inside; [`jtt`] trains twice; [`dfr`] refits the last layer of a run;
 //! [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`finish`] and [`record`] the RUN's last files, with [`curves`].
 //! What is random follows from seed and position alone, so an interrupted run goes on bit for bit.
 
@@ -22,6 +22,7 @@ mod optimiser;
 mod record;
 mod selection;
 mod session;
+pub mod several;
 mod start;
 mod step;
 mod streams;

@@ -12,6 +12,7 @@ mod audit_showcase;
 mod codecs;
 mod collections;
 mod deidentify;
+mod evidence;
 mod export;
 mod exports;
 mod house;

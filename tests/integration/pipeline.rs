@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use groupdistil::settings::evidence::{EvidenceSettings, is_study};
 use groupdistil::settings::pipeline::PipelineSettings;
 
 use crate::support::{self, expect_exit, groupdistil, project};
@@ -20,8 +21,12 @@ fn pipelines() -> Vec<PathBuf> {
 fn every_pipeline_file_loads() {
     for path in pipelines() {
         let text = std::fs::read_to_string(&path).unwrap();
-        let settings = PipelineSettings::parse(&text, &[], path.parent().unwrap());
-        assert!(settings.is_ok(), "{}: {}", path.display(), settings.unwrap_err());
+        let base = path.parent().unwrap();
+        let wrong = match is_study(&text) {
+            true => EvidenceSettings::parse(&text, &[], base).err().map(|error| error.to_string()),
+            false => PipelineSettings::parse(&text, &[], base).err().map(|error| error.to_string()),
+        };
+        assert_eq!(wrong, None, "{}", path.display());
     }
 }
 

@@ -73,7 +73,7 @@ def solver(binary):
 def run(binary, dataset, base, refit_run):
     import pyarrow.parquet as pq
     import torch
-    from compact_resnet import CompactResNet
+    from small_resnets import COMPACT, SmallResNet
     from safetensors.torch import load_file
 
     with open(os.path.join(refit_run, "run.json")) as file:
@@ -88,7 +88,7 @@ def run(binary, dataset, base, refit_run):
     assert kept["worst_group_accuracy"] == chosen
     # The network in Python, with the refit layer, gives the recorded logits.
     classes, (channels, _, _) = info["classes"], info["image_shape"]
-    network = CompactResNet(channels, len(classes)).eval()
+    network = SmallResNet(COMPACT, channels, len(classes)).eval()
     network.load_state_dict(after)
     rows = pq.read_table(os.path.join(refit_run, "predictions.parquet")).to_pylist()
     samples = {row["sample_id"]: row for row in pq.read_table(os.path.join(dataset, "samples.parquet")).to_pylist()}

@@ -30,7 +30,7 @@ def main():
         name = path.name.split(".")[0]
         torch.manual_seed(0)
         network = twin(name, 2, 3)
-        if name == "compact-resnet":
+        if name in ("compact-resnet", "tiny-resnet"):
             # Ours, started as torchvision starts its ResNets.
             for module in network.modules():
                 if isinstance(module, torch.nn.Conv2d):

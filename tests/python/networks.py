@@ -3,15 +3,16 @@
 import torch
 import torchvision
 
-from compact_resnet import CompactResNet
+from small_resnets import COMPACT, TINY, SmallResNet
 
 FIRST = {"resnet": "conv1", "mobilenet": "features.0.0", "efficientnet": "features.0.0", "densenet": "features.conv0"}
 
 
 def twin(name, channels, classes):
     """torchvision's network with a first convolution of `channels` inputs, made as torchvision makes all its convolutions."""
-    if name == "compact-resnet":
-        return CompactResNet(channels, classes)
+    small = {"compact-resnet": COMPACT, "tiny-resnet": TINY}
+    if name in small:
+        return SmallResNet(small[name], channels, classes)
     network = getattr(torchvision.models, name.replace("-", "_"))(num_classes=classes)
     first = next(layer for start, layer in FIRST.items() if name.startswith(start))
     owner, _, last = first.rpartition(".")

@@ -1,6 +1,7 @@
 //! Set-up, demo, tests and benches of the project, each one command on a fresh machine.
 
 mod bench;
+mod evidence;
 mod requirements;
 mod setup;
 mod shell;
@@ -14,6 +15,7 @@ cargo xtask COMMAND
   demo [--quick] [ARGS]     set-up + build + the whole job on the embedded phantom cohort
   test [FILTER]             set-up + format + clippy + documentation + all tests
   bench [NAME]              set-up + a benchmark with its peers (without NAME: lists them)
+  evidence [NAME] [ARGS]    set-up + build + a study of methods over seeds (without NAME: lists them)
   run -- ARGS               set-up + build + `groupdistil ARGS`
 
 A LIBTORCH or LIBTORCH_USE_PYTORCH of yours is used instead of the download. After set-up, plain `cargo build`,
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         ["demo", rest @ ..] => demo(rest),
         ["test", rest @ ..] => test(rest),
         ["bench", rest @ ..] => bench::run(rest),
+        ["evidence", rest @ ..] => evidence::run(rest),
         ["run", "--", rest @ ..] | ["run", rest @ ..] => {
             setup::setup(&setup::Wanted::default()).and_then(|()| program(rest))
         }

@@ -1,10 +1,11 @@
-"""The compact ResNet in plain PyTorch: loads weights.safetensors of a run with strict=True."""
+"""The compact and the tiny ResNet in plain PyTorch: loads weights.safetensors of a run with strict=True."""
 
 import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-WIDTHS = (24, 48, 96, 144)
+COMPACT = (24, 48, 96, 144)
+TINY = (8, 16, 32, 48)
 
 
 def stage(inputs, width, stride):
@@ -14,16 +15,16 @@ def stage(inputs, width, stride):
     return nn.Sequential(BasicBlock(inputs, width, stride, downsample))
 
 
-class CompactResNet(nn.Module):
-    def __init__(self, channels, classes):
+class SmallResNet(nn.Module):
+    def __init__(self, widths, channels, classes):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, WIDTHS[0], 3, 2, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
-        self.layer1 = stage(WIDTHS[0], WIDTHS[0], 1)
-        self.layer2 = stage(WIDTHS[0], WIDTHS[1], 2)
-        self.layer3 = stage(WIDTHS[1], WIDTHS[2], 2)
-        self.layer4 = stage(WIDTHS[2], WIDTHS[3], 2)
-        self.fc = nn.Linear(WIDTHS[3], classes)
+        self.conv1 = nn.Conv2d(channels, widths[0], 3, 2, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.layer1 = stage(widths[0], widths[0], 1)
+        self.layer2 = stage(widths[0], widths[1], 2)
+        self.layer3 = stage(widths[1], widths[2], 2)
+        self.layer4 = stage(widths[2], widths[3], 2)
+        self.fc = nn.Linear(widths[3], classes)
 
     def forward(self, x):
         x = torch.relu(self.bn1(self.conv1(x)))

@@ -1,0 +1,90 @@
+"""evidence.json of a study against numpy over predictions.parquet, scipy's t interval and the runs' own validation.
+
+usage: evidence_reference.py OUT
+"""
+
+import collections
+import json
+import math
+import pathlib
+import sys
+
+import numpy as np
+import pyarrow.parquet as parquet
+from scipy import stats
+
+
+def test_rows(run):
+    table = parquet.read_table(run / "predictions.parquet").to_pylist()
+    return [row for row in table if row["split"] == "test"]
+
+
+def softmax(logits):
+    shifted = np.exp(np.array(logits, dtype=np.float64) - max(logits))
+    return shifted / shifted.sum()
+
+
+def accuracies(rows, classes):
+    """Plain mean, mean of groups and worst group, per sample and per subject (mean softmax over a stack, then over stacks)."""
+    logits = lambda row: [row[f"logit_{name}"] for name in classes]
+    samples, stacks = collections.defaultdict(list), collections.defaultdict(lambda: collections.defaultdict(list))
+    for row in rows:
+        samples[row["group"]].append(classes[int(np.argmax(logits(row)))] == row["label"])
+        stacks[row["group"], row["subject_id"], row["label"]][row["stack_id"]].append(softmax(logits(row)))
+    subjects = collections.defaultdict(list)
+    for (group, _, label), of_subject in stacks.items():
+        mean = np.mean([np.mean(of_stack, axis=0) for of_stack in of_subject.values()], axis=0)
+        subjects[group].append(classes[int(np.argmax(mean))] == label)
+
+    def figures(groups):
+        means = [np.mean(group) for group in groups.values()]
+        return np.mean(np.concatenate(list(groups.values()))), np.mean(means), min(means)
+
+    return {"sample": figures(samples), "subject": figures(subjects)}
+
+
+def close(found, expected, what):
+    assert math.isclose(found, expected, abs_tol=1e-9), f"{what}: {found}, expected {expected}"
+
+
+def validation_worst(run):
+    info = json.loads((run / "run.json").read_text())
+    if "dfr" in info and info["dfr"]:
+        return next(tried for tried in info["dfr"]["tried"] if tried["c"] == info["dfr"]["c"])["worst_group_accuracy"]
+    return info["final"]["val"]["worst_group_accuracy"]
+
+
+def main():
+    out = pathlib.Path(sys.argv[1])
+    evidence = json.loads((out / "evidence.json").read_text())
+    found = {}
+    for arm in evidence["arms"]:
+        for at, trial in enumerate(arm["trials"]):
+            runs = [out / f"seed-{seed}/tuning/{arm['name']}/trial-{at + 1}" for seed in evidence["tuning_seeds"]]
+            close(trial["mean_worst_group_accuracy"], np.mean([validation_worst(run) for run in runs]), arm["name"])
+        best = max(trial["mean_worst_group_accuracy"] for trial in arm["trials"])
+        close(arm["trials"][arm["chosen"]]["mean_worst_group_accuracy"], best, "the chosen trial")
+        for seed in arm["seeds"]:
+            run = out / f"seed-{seed['seed']}/final/{arm['name']}"
+            classes = json.loads((run / "run.json").read_text())["classes"]
+            for level, values in accuracies(test_rows(run), classes).items():
+                for name, value in zip(["accuracy", "mean_group_accuracy", "worst_group_accuracy"], values):
+                    close(seed[level][name], value, f"{arm['name']} {level} {name}")
+                found[arm["name"], level, seed["seed"]] = values
+    for arm in evidence["arms"]:
+        for level in ["sample", "subject"]:
+            for difference in arm[level]["worst_group_differences"]:
+                paired = [
+                    found[arm["name"], level, seed][2] - found[difference["to"], level, seed][2] for seed in evidence["seeds"]
+                ]
+                close(difference["mean"], np.mean(paired), f"{arm['name']} minus {difference['to']}")
+                if np.std(paired) > 0:
+                    interval = stats.ttest_1samp(paired, 0).confidence_interval(evidence["confidence"])
+                    close(difference["interval"][0], interval.low, "low")
+                    close(difference["interval"][1], interval.high, "high")
+                low, high = difference["subject_interval"]
+                assert -1 <= low <= high <= 1, (low, high)
+    print(len(found), "figures")
+
+
+main()
