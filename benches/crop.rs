@@ -1,4 +1,4 @@
-//! `cargo xtask bench crop [PRESET]`: is the heart in the crop, and are end-diastole and end-systole where they are?
+//! `cargo xtask bench crop [PRESET|real] [FIRST SEED]`: is the heart in the crop, and are end-diastole and end-systole where they are?
 //!
 //! Phantom cohorts of several seeds against their `truth.json`, and the real scans of `../shared/data` against the experts' contours
 //! and masks. Nothing is timed. Every stack whose heart is cut is listed by its pseudonym, with whether it was flagged.
@@ -333,11 +333,13 @@ fn table(verdicts: &[Verdict]) {
 }
 
 fn main() {
-    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted =
+        std::env::args().skip(1).find(|argument| !argument.starts_with('-') && argument.parse::<u64>().is_err());
+    let first = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(0);
     let mut verdicts = Vec::new();
     for (preset, subjects, seeds) in COHORTS {
         if wanted.as_deref().is_none_or(|name| name == preset.name()) {
-            verdicts.extend((0..seeds).flat_map(|seed| phantom_verdicts(preset, subjects, seed)));
+            verdicts.extend((first..first + seeds).flat_map(|seed| phantom_verdicts(preset, subjects, seed)));
         }
     }
     if wanted.as_deref().is_none_or(|name| name == "real") {

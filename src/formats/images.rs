@@ -41,7 +41,9 @@ pub fn npy_bytes(shape: (usize, usize, usize), images: &[f16]) -> Vec<u8> {
     bytes.extend_from_slice(text.as_bytes());
     bytes.resize(HEADER_BYTES - 1, b' ');
     bytes.push(b'\n');
-    bytes.extend(images.iter().flat_map(|value| value.to_le_bytes()));
+    bytes.resize(HEADER_BYTES + images.len() * 2, 0);
+    let pixels = bytes[HEADER_BYTES..].chunks_exact_mut(2);
+    pixels.zip(images).for_each(|(two, value)| two.copy_from_slice(&value.to_le_bytes()));
     bytes
 }
 

@@ -13,7 +13,7 @@ pub const QUALITY_PARQUET: &str = "quality.parquet";
 pub enum QualityFlag {
     /// The heart was not found by its motion, or with low confidence: the crop may miss it.
     HeartUncertain,
-    /// Part of the crop lies outside the image.
+    /// Part of the crop lies outside the image, or the heart reaches its border.
     HeartNearBorder,
     /// Fewer phases than the scanner announced.
     MissingPhases,
@@ -55,7 +55,7 @@ impl QualityFlag {
         match self {
             Self::HeartUncertain => "The heart was not found by its motion, or with low confidence: is it in the crop?",
             Self::HeartNearBorder => {
-                "Part of the crop lies outside the image: was the heart cut off, or the field of view small?"
+                "Part of the crop lies outside the image, or what beats reaches its border: is the heart whole?"
             }
             Self::MissingPhases => "Fewer phases than the scanner announced: is end-systole among them?",
             Self::LowContrast => {
@@ -82,6 +82,12 @@ pub struct QualityRow {
     pub centre_column: Option<f64>,
     /// 0 to 1; `None` where the heart was not looked for.
     pub heart_confidence: Option<f64>,
+    /// By how much the next best disc elsewhere falls short of the one taken for the left ventricle, 0 to 1.
+    #[serde(default)]
+    pub heart_lead: Option<f64>,
+    /// Share of all motion that lies around it, beyond what an even spread would give, up to 1.
+    #[serde(default)]
+    pub heart_motion_share: Option<f64>,
     /// Whether motion found it; otherwise the image's centre was taken.
     pub heart_by_motion: Option<bool>,
     /// 0-based phase.
@@ -90,6 +96,9 @@ pub struct QualityRow {
     pub end_systole: i32,
     /// Share of the crop outside the image, 0 to 1.
     pub outside_share: f64,
+    /// What the crop leaves at least around what beats, mm; negative where it cuts it.
+    #[serde(default)]
+    pub crop_margin_mm: Option<f64>,
     /// How far the beating's centre in a middle slice lies from the middle of its neighbours', at most, mm.
     pub slice_jump_mm: Option<f64>,
     /// Change from the last phase to the first over the largest of the other changes between phases.
@@ -115,10 +124,13 @@ pub fn quality_to_table(rows: &[QualityRow]) -> Table {
         .with("centre_row", float(|row| row.centre_row))
         .with("centre_column", float(|row| row.centre_column))
         .with("heart_confidence", float(|row| row.heart_confidence))
+        .with("heart_lead", float(|row| row.heart_lead))
+        .with("heart_motion_share", float(|row| row.heart_motion_share))
         .with("heart_by_motion", Column::Bool(rows.iter().map(|row| row.heart_by_motion).collect()))
         .with("end_diastole", int(|row| row.end_diastole))
         .with("end_systole", int(|row| row.end_systole))
         .with("outside_share", float(|row| Some(row.outside_share)))
+        .with("crop_margin_mm", float(|row| row.crop_margin_mm))
         .with("slice_jump_mm", float(|row| row.slice_jump_mm))
         .with("phase_jump", float(|row| row.phase_jump))
         .with("contrast_to_noise", float(|row| row.contrast_to_noise))

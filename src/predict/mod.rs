@@ -29,7 +29,7 @@ use crate::formats::table::TableError;
 use crate::fsx::{self, FsError};
 use crate::ingest::{self, IngestError, Scan};
 use crate::outdir::fingerprint;
-use crate::preprocess::memory::{MemoryGate, default_cap_bytes};
+use crate::preprocess::memory::{self, default_cap_bytes};
 use crate::preprocess::{self, Cohort, CohortStack, PreparedStack, StackRejected, decide, source};
 use crate::settings::ingest::IngestSettings;
 use crate::torch::TorchError;
@@ -293,17 +293,19 @@ fn prepare(
     stacks: &[&CohortStack],
     context: Context<'_>,
 ) -> Result<Prepared, PredictError> {
-    let gate = MemoryGate::new(default_cap_bytes());
     let read = source::reader();
     let one = |stack: &&CohortStack| {
         if context.interrupt.is_set() {
             return None;
         }
-        let _permit = gate.acquire(source::memory_bytes(stack));
         Some(preprocess::prepare_stack(&metadata.plan, stack, cohort.frames_of(stack), &*read))
     };
-    let prepared: Option<Prepared> = context.pool.install(|| stacks.par_iter().map(one).collect());
-    prepared.ok_or(PredictError::Interrupted)
+    let mut prepared = Prepared::new();
+    for wave in memory::waves(stacks.iter().map(|stack| source::memory_bytes(stack)), default_cap_bytes()) {
+        let done: Option<Prepared> = context.pool.install(|| stacks[wave].par_iter().map(one).collect());
+        prepared.extend(done.ok_or(PredictError::Interrupted)?);
+    }
+    Ok(prepared)
 }
 
 fn summary(rows: &[Row], metadata: &ModelMetadata) -> PredictSummary {

@@ -8,6 +8,8 @@ use super::motion::median;
 
 /// The motion of a heart lies within this distance of its centre, mm.
 const HEART_RADIUS_MM: f64 = 55.0;
+/// The same, and hardly a vessel beside it.
+const NARROW_RADIUS_MM: f64 = 45.0;
 /// Where the left ventricle's cavity is, mm from the heart's centre.
 const CAVITY_RADIUS_MM: f64 = 35.0;
 /// Half the side of the square in which contrast and noise are taken, mm.
@@ -46,13 +48,13 @@ pub fn of_cine(stack: &CoarseStack, heart: &Heart, found: (usize, usize)) -> Che
     }
 }
 
-/// Pixels of a slice whose centres lie within `radius_mm` of the heart's.
-fn places(stack: &CoarseStack, slice: usize, heart: &Heart, radius_mm: f64) -> Vec<(usize, usize)> {
+/// Pixels of a slice whose centres lie within `radius_mm` of a place.
+fn places(stack: &CoarseStack, slice: usize, centre_mm: (f64, f64), radius_mm: f64) -> Vec<(usize, usize)> {
     let mut inside = Vec::new();
     for row in 0..stack.size.0 {
         for column in 0..stack.size.1 {
             let place = stack.place_mm(slice, row, column);
-            if (place.0 - heart.centre_mm.0).hypot(place.1 - heart.centre_mm.1) <= radius_mm {
+            if (place.0 - centre_mm.0).hypot(place.1 - centre_mm.1) <= radius_mm {
                 inside.push((row, column));
             }
         }
@@ -75,12 +77,16 @@ fn change_map(frames: &[Array2<f32>]) -> Array2<f32> {
     variance.mapv_into(f32::sqrt)
 }
 
-/// Centre of what changes near the heart in a slice, in the common plane, mm, with how much that is.
-fn centre_of_change(stack: &CoarseStack, slice: usize, heart: &Heart) -> Option<((f64, f64), f64)> {
-    let map = change_map(&stack.frames[slice]);
-    let floor = NOISE_FACTOR * median(&map);
+/// Centre of what changes within `radius_mm` of the heart in a slice, in the common plane, mm, with how much that is.
+fn centre_of_change(
+    stack: &CoarseStack,
+    (slice, map): (usize, &Array2<f32>),
+    heart: &Heart,
+    radius_mm: f64,
+) -> Option<((f64, f64), f64)> {
+    let floor = NOISE_FACTOR * median(map);
     let (mut down, mut right, mut total) = (0.0, 0.0, 0.0);
-    for (row, column) in places(stack, slice, heart, HEART_RADIUS_MM) {
+    for (row, column) in places(stack, slice, heart.centre_mm, radius_mm) {
         // Squared: the walls of the ventricles count, not the trembling around them.
         let weight = f64::from((map[(row, column)] - floor).max(0.0)).powi(2);
         let place = stack.place_mm(slice, row, column);
@@ -91,21 +97,33 @@ fn centre_of_change(stack: &CoarseStack, slice: usize, heart: &Heart) -> Option<
     (total > 0.0).then(|| ((down / total, right / total), total))
 }
 
-fn slice_jump_mm(stack: &CoarseStack, heart: &Heart) -> Option<f64> {
-    let middle = stack.middle_slices();
-    if !heart.by_motion || middle.len() < 3 {
-        return None;
-    }
-    let centres: Vec<_> = middle.map(|slice| centre_of_change(stack, slice, heart)).collect();
+/// How far each middle slice but the first and last lies from the middle of its neighbours, mm; `None` where little changes.
+fn jumps_mm(stack: &CoarseStack, maps: &[(usize, Array2<f32>)], heart: &Heart, radius_mm: f64) -> Vec<Option<f64>> {
+    let centre = |(slice, map): &(usize, Array2<f32>)| centre_of_change(stack, (*slice, map), heart, radius_mm);
+    let centres: Vec<_> = maps.iter().map(centre).collect();
     let mut amounts: Vec<f64> = centres.iter().flatten().map(|centre| centre.1).collect();
     amounts.sort_unstable_by(f64::total_cmp);
-    let least = LEAST_CHANGE_SHARE * amounts.get(amounts.len() / 2)?;
+    let least = LEAST_CHANGE_SHARE * amounts.get(amounts.len() / 2).copied().unwrap_or(0.0);
     let sure = |centre: &Option<((f64, f64), f64)>| centre.filter(|centre| centre.1 >= least).map(|centre| centre.0);
     let jump = |three: &[Option<((f64, f64), f64)>]| {
         let (before, here, after) = (sure(&three[0])?, sure(&three[1])?, sure(&three[2])?);
         Some((here.0 - (before.0 + after.0) / 2.0).hypot(here.1 - (before.1 + after.1) / 2.0))
     };
-    centres.windows(3).filter_map(jump).reduce(f64::max)
+    centres.windows(3).map(jump).collect()
+}
+
+/// The largest jump of a slice. A slice that moved jumps whatever is looked at; where a vessel at the edge draws the centre away in
+/// one slice, the smaller circle has none, so that of both the lower one counts.
+fn slice_jump_mm(stack: &CoarseStack, heart: &Heart) -> Option<f64> {
+    let middle = stack.middle_slices();
+    if !heart.by_motion || middle.len() < 3 {
+        return None;
+    }
+    let maps: Vec<(usize, Array2<f32>)> = middle.map(|slice| (slice, change_map(&stack.frames[slice]))).collect();
+    let wide = jumps_mm(stack, &maps, heart, HEART_RADIUS_MM);
+    let narrow = jumps_mm(stack, &maps, heart, NARROW_RADIUS_MM);
+    let both = wide.into_iter().zip(narrow);
+    both.filter_map(|(wide, narrow)| Some(wide?.min(narrow?))).reduce(f64::max)
 }
 
 fn phase_jump(stack: &CoarseStack, heart: &Heart) -> Option<f64> {
@@ -115,7 +133,7 @@ fn phase_jump(stack: &CoarseStack, heart: &Heart) -> Option<f64> {
     }
     let mut changes = vec![0.0; phases];
     for slice in stack.middle_slices() {
-        let places = places(stack, slice, heart, HEART_RADIUS_MM);
+        let places = places(stack, slice, heart.centre_mm, HEART_RADIUS_MM);
         for (phase, change) in changes.iter_mut().enumerate() {
             let (here, next) = (&stack.frames[slice][phase], &stack.frames[slice][(phase + 1) % phases]);
             *change += places.iter().map(|&place| f64::from((next[place] - here[place]).abs())).sum::<f64>();
@@ -135,7 +153,7 @@ fn cavity_change(stack: &CoarseStack, heart: &Heart, (diastole, systole): (usize
         let (Some(full), Some(empty)) = (stack.frames[slice].get(diastole), stack.frames[slice].get(systole)) else {
             continue;
         };
-        let places = places(stack, slice, heart, CAVITY_RADIUS_MM);
+        let places = places(stack, slice, heart.centre_mm, CAVITY_RADIUS_MM);
         let mut values: Vec<f32> = places.iter().flat_map(|&place| [full[place], empty[place]]).collect();
         let [dark, bright] = super::intensity::percentiles(&mut values, &[10.0, 90.0])[..] else { continue };
         let is_blood = |value: f32| f64::from(value) > (dark + bright) / 2.0;
@@ -203,7 +221,14 @@ mod tests {
         move |phase| 0.5 - 0.5 * libm::cos(std::f64::consts::TAU * phase as f64 / phases as f64)
     }
 
-    const HEART: Heart = Heart { centre_mm: (75.0, 75.0), confidence: 1.0, by_motion: true };
+    const HEART: Heart = Heart {
+        centre_mm: (75.0, 75.0),
+        reach_mm: (45.0, 45.0),
+        confidence: 1.0,
+        lead: 1.0,
+        motion_share: 0.5,
+        by_motion: true,
+    };
 
     /// By construction: a slice 12 mm below its neighbours.
     #[test]

@@ -5,6 +5,7 @@
 //! also in those that hardly beat; that the disc is the heart's is for motion to say.
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
 use super::blur::{gradient, local_mean, smooth};
 use super::coarse::CoarseStack;
@@ -87,11 +88,14 @@ fn votes(stack: &CoarseStack, borders: &[Border], radius_mm: f64) -> Array2<f32>
 pub fn circles(stack: &CoarseStack) -> Circles {
     let slices = stack.middle_slices();
     let count = slices.len().max(1) as f32;
-    let borders: Vec<Border> =
-        slices.filter(|&slice| !stack.frames[slice].is_empty()).flat_map(|slice| borders(stack, slice)).collect();
+    let filled = slices.into_par_iter().filter(|&slice| !stack.frames[slice].is_empty());
+    let borders: Vec<Vec<Border>> = filled.map(|slice| borders(stack, slice)).collect();
+    let borders: Vec<Border> = borders.into_iter().flatten().collect();
+    let radii: Vec<u32> = RADII_MM.step_by(RADIUS_STEP_MM).collect();
+    let votes_of: Vec<Array2<f32>> =
+        radii.par_iter().map(|&radius| votes(stack, &borders, f64::from(radius))).collect();
     let mut best = Circles { share: Array2::zeros(stack.size), radius_mm: Array2::zeros(stack.size) };
-    for radius in RADII_MM.step_by(RADIUS_STEP_MM) {
-        let votes = votes(stack, &borders, f64::from(radius));
+    for (radius, votes) in radii.into_iter().zip(votes_of) {
         for ((at, share), votes) in best.share.indexed_iter_mut().zip(votes) {
             if votes / count > *share {
                 *share = votes / count;

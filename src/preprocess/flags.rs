@@ -9,6 +9,8 @@ use crate::formats::quality::QualityFlag;
 
 /// Share of the crop outside the image from which the heart counts as near the border.
 const BORDER_SHARE: f64 = 0.1;
+/// A crop that leaves less around what beats may cut it, mm.
+const CROP_MARGIN_MM: f64 = 2.0;
 /// A slice this far from where its neighbours say it should be has moved, mm.
 const SLICE_JUMP_MM: f64 = 10.0;
 /// The last phase runs into the first; a change this many times the largest other one does not.
@@ -40,7 +42,10 @@ pub fn flags(stack: &CohortStack, findings: &Findings) -> Vec<QualityFlag> {
     let is_short_axis = stack.view == "sax" && !stack.is_plain_image;
     let checks = [
         (QualityFlag::HeartUncertain, findings.heart.as_ref().is_some_and(uncertain)),
-        (QualityFlag::HeartNearBorder, findings.outside_share > BORDER_SHARE),
+        (
+            QualityFlag::HeartNearBorder,
+            findings.outside_share > BORDER_SHARE || below(findings.crop_margin_mm, CROP_MARGIN_MM),
+        ),
         (QualityFlag::MissingPhases, stack.phases < stack.phases_expected),
         (QualityFlag::LowContrast, below(checks.contrast_to_noise, CONTRAST_TO_NOISE)),
         (QualityFlag::Motion, above(checks.slice_jump_mm, SLICE_JUMP_MM) || above(checks.phase_jump, PHASE_JUMP)),
@@ -59,13 +64,21 @@ mod tests {
     use crate::preprocess::checks::Checks;
 
     fn findings(checks: Checks) -> Findings {
-        let heart = super::super::localise::Heart { centre_mm: (0.0, 0.0), confidence: 0.9, by_motion: true };
+        let heart = super::super::localise::Heart {
+            centre_mm: (0.0, 0.0),
+            reach_mm: (45.0, 50.0),
+            confidence: 0.9,
+            lead: 0.9,
+            motion_share: 0.5,
+            by_motion: true,
+        };
         Findings {
             heart: Some(heart),
             centre_pixel: None,
             orientation: Default::default(),
             phases: (0, 9),
             outside_share: 0.0,
+            crop_margin_mm: Some(20.0),
             checks,
         }
     }
@@ -99,6 +112,15 @@ mod tests {
         assert_eq!(raised(Checks { phase_jump: Some(4.0), ..GOOD }), [QualityFlag::Motion]);
         assert_eq!(raised(Checks { contrast_to_noise: Some(2.0), ..GOOD }), [QualityFlag::LowContrast]);
         assert_eq!(raised(Checks { cavity_change: Some(0.0), ..GOOD }), [QualityFlag::WrongView]);
+    }
+
+    #[test]
+    fn what_beats_at_the_border_of_the_crop_is_flagged() {
+        let near = Findings { crop_margin_mm: Some(1.0), ..findings(GOOD) };
+        assert_eq!(flags(&short_axis(), &near), [QualityFlag::HeartNearBorder]);
+        let outside = Findings { outside_share: 0.2, ..findings(GOOD) };
+        assert_eq!(flags(&short_axis(), &outside), [QualityFlag::HeartNearBorder]);
+        assert_eq!(flags(&short_axis(), &Findings { crop_margin_mm: None, ..findings(GOOD) }), []);
     }
 
     /// By hand: the normal of an axial plane is (0, 0, 1); acos(0.54 / 0.9984) = 57 degrees.

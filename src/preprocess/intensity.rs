@@ -3,6 +3,8 @@
 //!
 //! Sums run in pixel order in float64; percentiles are exact order statistics with linear interpolation (numpy's default).
 
+use rayon::prelude::*;
+
 use crate::formats::plan::{IntensityPlan, Normalisation, StandardLandmarks};
 
 /// Why grey values cannot be normalised.
@@ -35,11 +37,11 @@ pub fn percentiles(values: &mut [f32], percentiles: &[f64]) -> Vec<f64> {
 /// Mean and standard deviation (division by n) in float64, NaN left out; `None` without values.
 fn moments(images: &[&mut [f32]]) -> Option<(f64, f64)> {
     let known = || images.iter().flat_map(|image| image.iter()).filter(|value| !value.is_nan()).map(|&v| f64::from(v));
-    let count = known().count();
+    let (count, sum) = known().fold((0_usize, 0.0), |(count, sum), value| (count + 1, sum + value));
     if count == 0 {
         return None;
     }
-    let mean = known().sum::<f64>() / count as f64;
+    let mean = sum / count as f64;
     let variance = known().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count as f64;
     Some((mean, variance.sqrt()))
 }
@@ -69,9 +71,9 @@ fn standardise(images: &mut [&mut [f32]], landmarks: &StandardLandmarks) -> Resu
     for index in 1..found.len() {
         found[index] = found[index].max(found[index - 1] + 1e-6 * range);
     }
-    for value in images.iter_mut().flat_map(|image| image.iter_mut()).filter(|value| !value.is_nan()) {
+    images.par_iter_mut().flat_map_iter(|image| image.iter_mut()).filter(|value| !value.is_nan()).for_each(|value| {
         *value = map_to_standard(*value, &found, &landmarks.values);
-    }
+    });
     Ok(())
 }
 
@@ -94,9 +96,10 @@ pub fn normalise(images: &mut [&mut [f32]], plan: &IntensityPlan, is_colour: boo
         if low >= high {
             return Err(IntensityFault::Constant);
         }
-        for value in images.iter_mut().flat_map(|image| image.iter_mut()) {
-            *value = value.clamp(low as f32, high as f32);
-        }
+        let (low_value, high_value) = (low as f32, high as f32);
+        images
+            .par_iter_mut()
+            .for_each(|image| image.iter_mut().for_each(|value| *value = value.clamp(low_value, high_value)));
         limits = Some((low, high));
     }
     let (mean, deviation) = moments(images).ok_or(IntensityFault::Empty)?;
@@ -111,9 +114,7 @@ pub fn normalise(images: &mut [&mut [f32]], plan: &IntensityPlan, is_colour: boo
             None => (0.0, 1.0 / 255.0),
         },
     };
-    for image in images.iter_mut() {
-        rescale(image, offset, scale);
-    }
+    images.par_iter_mut().for_each(|image| rescale(image, offset, scale));
     Ok(())
 }
 

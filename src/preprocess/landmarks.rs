@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::error::PreprocessError;
 use super::intensity::percentiles;
-use super::memory::MemoryGate;
+use super::memory;
 use super::rejected::StackRejected;
 use super::source::{self, CohortStack, ReadFrames};
 use super::{Cohort, prepare, read_images};
@@ -79,19 +79,21 @@ impl FirstPass<'_> {
         if plan.frame_channels != 1 || training.iter().any(too_large) {
             return Ok(plan);
         }
-        let gate = MemoryGate::new(self.max_memory_bytes);
         context.observer.begin("standard histogram", Some(training.len() as u64));
         let one = |stack: &&CohortStack| {
             if context.interrupt.is_set() {
                 return Err(PreprocessError::Interrupted);
             }
-            let _permit = gate.acquire(source::memory_bytes(stack));
             let found = of_stack(&plan, stack, self.cohort, self.read);
             context.observer.advance(1);
             Ok(found)
         };
-        let found: Vec<Result<Vec<Vec<f64>>, _>> = context.pool.install(|| training.par_iter().map(one).collect());
-        let crops: Vec<Vec<f64>> = found.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+        let mut crops: Vec<Vec<f64>> = Vec::new();
+        for wave in memory::waves(training.iter().map(|stack| source::memory_bytes(stack)), self.max_memory_bytes) {
+            let found: Vec<Result<Vec<Vec<f64>>, _>> =
+                context.pool.install(|| training[wave].par_iter().map(one).collect());
+            crops.extend(found.into_iter().collect::<Result<Vec<_>, _>>()?.concat());
+        }
         context.observer.end();
         plan.intensity.standard_landmarks = Some(standard(&crops).ok_or(PreprocessError::NoLandmarks)?);
         Ok(plan)

@@ -1,52 +1,28 @@
-//! A gate that keeps the pixels held by all threads under a cap. It orders nothing: results never depend on it.
+//! Keeps the pixels held by all threads under a cap. Results never depend on it.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::ops::Range;
 
 use crate::fsx;
 
-/// Bytes in use against a cap.
-#[derive(Debug)]
-pub struct MemoryGate {
-    cap_bytes: u64,
-    in_use_bytes: Mutex<u64>,
-    freed: Condvar,
-}
-
-/// Bytes that were granted; dropping gives them back.
-#[derive(Debug)]
-pub struct Permit<'a> {
-    gate: &'a MemoryGate,
-    bytes: u64,
-}
-
-impl MemoryGate {
-    /// A gate that lets `cap_bytes` through at a time.
-    pub fn new(cap_bytes: u64) -> Self {
-        Self { cap_bytes, in_use_bytes: Mutex::new(0), freed: Condvar::new() }
-    }
-
-    /// The cap.
-    pub fn cap_bytes(&self) -> u64 {
-        self.cap_bytes
-    }
-
-    /// Waits until `bytes` fit under the cap. More than the cap is granted when nothing else is held: callers refuse such work before.
-    pub fn acquire(&self, bytes: u64) -> Permit<'_> {
-        let mut in_use = self.in_use_bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        while *in_use > 0 && in_use.saturating_add(bytes) > self.cap_bytes {
-            in_use = self.freed.wait(in_use).unwrap_or_else(PoisonError::into_inner);
+/// Cuts items that need these bytes, in order, into waves that fit under the cap together; one that needs more is a wave of its own
+/// (callers refuse it before).
+///
+/// Waves and not a gate that threads wait at: work on a stack is spread too, and a thread that waits for its parts may take up another
+/// stack meanwhile. At a gate it would then wait for memory that it holds itself.
+pub fn waves(bytes: impl Iterator<Item = u64>, cap_bytes: u64) -> Vec<Range<usize>> {
+    let mut waves: Vec<Range<usize>> = Vec::new();
+    let mut held = 0_u64;
+    for (index, bytes) in bytes.enumerate() {
+        held = held.saturating_add(bytes);
+        match waves.last_mut() {
+            Some(wave) if held <= cap_bytes => wave.end = index + 1,
+            _ => {
+                waves.push(index..index + 1);
+                held = bytes;
+            }
         }
-        *in_use = in_use.saturating_add(bytes);
-        Permit { gate: self, bytes }
     }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        let mut in_use = self.gate.in_use_bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        *in_use = in_use.saturating_sub(self.bytes);
-        self.gate.freed.notify_all();
-    }
+    waves
 }
 
 /// A quarter of the memory that this process may use.
@@ -56,36 +32,16 @@ pub fn default_cap_bytes() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use super::*;
 
+    /// By hand.
     #[test]
-    fn the_cap_holds_under_many_threads() {
-        let gate = MemoryGate::new(100);
-        let (now, most) = (AtomicU64::new(0), AtomicU64::new(0));
-        std::thread::scope(|scope| {
-            for thread in 0..8_u64 {
-                let (gate, now, most) = (&gate, &now, &most);
-                scope.spawn(move || {
-                    for round in 0..200 {
-                        let bytes = 10 + (thread * 7 + round) % 60;
-                        let _permit = gate.acquire(bytes);
-                        most.fetch_max(now.fetch_add(bytes, Ordering::SeqCst) + bytes, Ordering::SeqCst);
-                        now.fetch_sub(bytes, Ordering::SeqCst);
-                    }
-                });
-            }
-        });
-        let most = most.load(Ordering::SeqCst);
-        assert!((10..=100).contains(&most), "{most}");
-    }
-
-    #[test]
-    fn work_over_the_cap_runs_alone() {
-        let gate = MemoryGate::new(10);
-        drop(gate.acquire(1000));
-        drop(gate.acquire(5));
+    fn waves_are_as_large_as_the_cap_allows_and_leave_nothing_out() {
+        let cut = |bytes: &[u64], cap| waves(bytes.iter().copied(), cap);
+        assert_eq!(cut(&[40, 60, 1, 99, 5], 100), [0..2, 2..4, 4..5]);
+        assert_eq!(cut(&[1000, 5, 1000], 10), [0..1, 1..2, 2..3]);
+        assert_eq!(cut(&[u64::MAX, u64::MAX], u64::MAX), [0..2], "sums saturate");
+        assert!(cut(&[], 10).is_empty());
     }
 
     #[test]

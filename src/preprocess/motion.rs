@@ -6,6 +6,7 @@
 //! brightness around it, so that the side next to the coil does not count more, and saturates: blood that flows counts like a wall.
 
 use ndarray::{Array2, Zip};
+use rayon::prelude::*;
 
 use super::blur::{local_mean, smooth};
 use super::coarse::CoarseStack;
@@ -82,11 +83,10 @@ fn slice_motion(phases: &[Array2<f32>], pixel_mm: (f64, f64)) -> Array2<f32> {
 /// Sum of the middle slices' motion in the pixels of the first slice; zero for a stack without phases.
 pub fn motion_map(stack: &CoarseStack) -> Array2<f32> {
     let mut map = Array2::<f32>::zeros(stack.size);
-    for slice in stack.middle_slices() {
-        if stack.frames[slice].len() < 2 {
-            continue;
-        }
-        let motion = slice_motion(&stack.frames[slice], stack.pixel_mm);
+    let moving = stack.middle_slices().into_par_iter().filter(|&slice| stack.frames[slice].len() > 1);
+    let motions: Vec<(usize, Array2<f32>)> =
+        moving.map(|slice| (slice, slice_motion(&stack.frames[slice], stack.pixel_mm))).collect();
+    for (slice, motion) in motions {
         let (down, right) = stack.shift_pixels(slice);
         for ((row, column), &value) in motion.indexed_iter() {
             let place = (row.checked_add_signed(down), column.checked_add_signed(right));

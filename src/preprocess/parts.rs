@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::PreprocessError;
-use super::memory::MemoryGate;
-use super::prepare::PreparedStack;
+use super::memory;
+use super::prepare::{PreparedSample, PreparedStack};
 use super::rejected::StackRejected;
 use super::report::features::GreyFeatures;
 use super::source::{self, CohortStack, ReadFrames};
@@ -122,8 +122,8 @@ fn divide(work: &Work<'_>) -> Vec<std::ops::Range<usize>> {
     parts
 }
 
-/// The gate for pixels, once every stack is known to fit.
-fn gate(work: &Work<'_>) -> Result<MemoryGate, PreprocessError> {
+/// The cap on pixels, once every stack is known to fit.
+fn pixel_cap(work: &Work<'_>) -> Result<u64, PreprocessError> {
     let cap = work.max_memory_bytes.saturating_sub(RESERVED_BYTES);
     let largest = work.selected.iter().map(|&index| source::memory_bytes(&work.cohort.stacks[index])).max();
     let largest = largest.unwrap_or(0);
@@ -135,29 +135,36 @@ fn gate(work: &Work<'_>) -> Result<MemoryGate, PreprocessError> {
             remedy_mib: mib(largest.saturating_add(RESERVED_BYTES)),
         });
     }
-    Ok(MemoryGate::new(cap))
+    Ok(cap)
 }
 
-/// Does all parts that are not done yet and gives the records of all.
+/// Does all parts that are not done yet and gives the records of all. A part is written while the next one is prepared.
 ///
 /// # Errors
 /// [`PreprocessError::MemoryCap`], [`PreprocessError::Interrupted`], or a file operation that failed.
 pub fn run(work: &Work<'_>, out: &OutDir, context: Context<'_>) -> Result<Vec<PartRecord>, PreprocessError> {
-    let gate = gate(work)?;
+    let cap = pixel_cap(work)?;
     fsx::create_folder(&out.path(PARTS_FOLDER))?;
     context.observer.begin("preprocess", Some(work.selected.len() as u64));
     let mut records = Vec::new();
+    let mut unwritten: Option<Part> = None;
+    let write_last = |part: Option<Part>| part.map(|part| part.write(work.plan, out)).transpose();
     for (number, range) in divide(work).into_iter().enumerate() {
         let done = if out.resumed { finished(out, number, range.len()) } else { None };
-        let record = match done {
-            Some(record) => {
-                context.observer.advance(range.len() as u64);
-                record
-            }
-            None => part(work, out, &gate, context, (number, range))?,
-        };
-        records.push(record);
+        if let Some(record) = done {
+            context.observer.advance(range.len() as u64);
+            records.extend(write_last(unwritten.take())?);
+            records.push(record);
+            continue;
+        }
+        let last = unwritten.take();
+        let (written, prepared) =
+            context.pool.join(|| write_last(last), || prepare(work, cap, context, (number, range)));
+        // What is finished is kept, also when the next part is interrupted.
+        records.extend(written?);
+        unwritten = Some(prepared?);
     }
+    records.extend(write_last(unwritten)?);
     context.observer.end();
     Ok(records)
 }
@@ -182,38 +189,29 @@ fn finished(out: &OutDir, number: usize, stacks: usize) -> Option<PartRecord> {
     (whole && record.stacks.len() == stacks && record.shard.file == images::shard_name(number)).then_some(record)
 }
 
-fn part(
-    work: &Work<'_>,
-    out: &OutDir,
-    gate: &MemoryGate,
-    context: Context<'_>,
-    (number, range): (usize, std::ops::Range<usize>),
-) -> Result<PartRecord, PreprocessError> {
-    let one = |&index: &usize| {
-        if context.interrupt.is_set() {
-            return Err(PreprocessError::Interrupted);
-        }
-        let stack = &work.cohort.stacks[index];
-        let _permit = gate.acquire(source::memory_bytes(stack));
-        let prepared = prepare_stack(work.plan, stack, work.cohort.frames_of(stack), work.read);
-        context.observer.advance(1);
-        Ok(prepared.map(|prepared| (quality(stack, &prepared), prepared)))
-    };
-    let prepared: Vec<Result<_, PreprocessError>> =
-        context.pool.install(|| work.selected[range].par_iter().map(one).collect());
-    let mut pixels: Vec<f16> = Vec::new();
-    let mut stacks = Vec::new();
-    let mut rows = 0;
-    for outcome in prepared {
-        stacks.push(match outcome? {
+/// A part whose stacks are prepared and whose shard is not written yet.
+struct Part {
+    number: usize,
+    rows: usize,
+    pixels: Vec<f16>,
+    stacks: Vec<StackRecord>,
+}
+
+impl Part {
+    fn new(number: usize) -> Self {
+        Self { number, rows: 0, pixels: Vec::new(), stacks: Vec::new() }
+    }
+
+    fn push(&mut self, outcome: Result<(QualityRow, PreparedStack), StackRejected>) {
+        let record = match outcome {
             Ok((quality, prepared)) => {
-                rows += prepared.samples.len();
-                let record = |sample: &super::prepare::PreparedSample| SampleRecord {
+                self.rows += prepared.samples.len();
+                let record = |sample: &PreparedSample| SampleRecord {
                     slices: sample.slices.clone(),
                     phases: sample.phases.clone(),
                 };
                 let samples = prepared.samples.iter().map(record).collect();
-                prepared.samples.iter().for_each(|sample| pixels.extend_from_slice(&sample.image));
+                prepared.samples.iter().for_each(|sample| self.pixels.extend_from_slice(&sample.image));
                 StackRecord::Prepared {
                     samples,
                     quality: Box::new(quality),
@@ -222,15 +220,51 @@ fn part(
                 }
             }
             Err(rejected) => StackRecord::rejected(&rejected),
-        });
+        };
+        self.stacks.push(record);
     }
-    let file = images::shard_name(number);
-    let bytes = images::npy_bytes(work.plan.image_shape(), &pixels);
-    drop(pixels);
-    images::write_shard(&out.path(&file), &bytes)?;
-    let record = PartRecord { shard: ShardInfo { file, rows, sha256: sha256_hex(&bytes) }, stacks };
-    out.write_json(&relative(number), &record)?;
-    Ok(record)
+
+    /// Writes the shard, then the record that says it is whole.
+    fn write(self, plan: &Plan, out: &OutDir) -> Result<PartRecord, PreprocessError> {
+        let _written = tracing::trace_span!("shards").entered();
+        let file = images::shard_name(self.number);
+        let bytes = images::npy_bytes(plan.image_shape(), &self.pixels);
+        drop(self.pixels);
+        let (written, sha256) = rayon::join(|| images::write_shard(&out.path(&file), &bytes), || sha256_hex(&bytes));
+        written?;
+        let record = PartRecord { shard: ShardInfo { file, rows: self.rows, sha256 }, stacks: self.stacks };
+        out.write_json(&relative(self.number), &record)?;
+        Ok(record)
+    }
+}
+
+/// Prepares the stacks of a part, as many at a time as the cap on pixels allows.
+fn prepare(
+    work: &Work<'_>,
+    cap_bytes: u64,
+    context: Context<'_>,
+    (number, range): (usize, std::ops::Range<usize>),
+) -> Result<Part, PreprocessError> {
+    let one = |&index: &usize| {
+        if context.interrupt.is_set() {
+            return Err(PreprocessError::Interrupted);
+        }
+        let stack = &work.cohort.stacks[index];
+        let prepared = prepare_stack(work.plan, stack, work.cohort.frames_of(stack), work.read);
+        context.observer.advance(1);
+        Ok(prepared.map(|prepared| (quality(stack, &prepared), prepared)))
+    };
+    let selected = &work.selected[range];
+    let bytes = selected.iter().map(|&index| source::memory_bytes(&work.cohort.stacks[index]));
+    let mut part = Part::new(number);
+    for wave in memory::waves(bytes, cap_bytes) {
+        let prepared: Vec<Result<_, PreprocessError>> =
+            context.pool.install(|| selected[wave].par_iter().map(one).collect());
+        for outcome in prepared {
+            part.push(outcome?);
+        }
+    }
+    Ok(part)
 }
 
 fn relative(number: usize) -> String {
@@ -246,10 +280,13 @@ fn quality(stack: &CohortStack, prepared: &PreparedStack) -> QualityRow {
         centre_row: findings.centre_pixel.map(|pixel| pixel.0),
         centre_column: findings.centre_pixel.map(|pixel| pixel.1),
         heart_confidence: findings.heart.map(|heart| heart.confidence),
+        heart_lead: findings.heart.map(|heart| heart.lead),
+        heart_motion_share: findings.heart.map(|heart| heart.motion_share),
         heart_by_motion: findings.heart.map(|heart| heart.by_motion),
         end_diastole: index(findings.phases.0),
         end_systole: index(findings.phases.1),
         outside_share: findings.outside_share,
+        crop_margin_mm: findings.crop_margin_mm,
         slice_jump_mm: findings.checks.slice_jump_mm,
         phase_jump: findings.checks.phase_jump,
         contrast_to_noise: findings.checks.contrast_to_noise,

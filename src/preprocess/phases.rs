@@ -138,7 +138,14 @@ mod tests {
             pixel_mm: (3.0, 3.0),
             shifts_mm: vec![(0.0, 0.0)],
         };
-        let heart = Heart { centre_mm: (75.0, 75.0), confidence: 1.0, by_motion: true };
+        let heart = Heart {
+            centre_mm: (75.0, 75.0),
+            reach_mm: (45.0, 45.0),
+            confidence: 1.0,
+            lead: 1.0,
+            motion_share: 0.5,
+            by_motion: true,
+        };
         let (diastole, systole) = from_area_curve(&stack, &heart);
         // Neighbouring phases differ by less than a reduced pixel: one phase of tolerance, on the circle.
         assert!([0, 1, 2, 3].contains(&diastole) && (10..=12).contains(&systole), "{diastole} {systole}");

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
 use ndarray::Array2;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::bias;
@@ -59,6 +62,8 @@ pub struct Findings {
     pub phases: (usize, usize),
     /// Share of the crop that lies outside the source image, 0 to 1.
     pub outside_share: f64,
+    /// What the crop leaves at least around what beats, mm; negative where it cuts it; `None` where it is not cut around a heart.
+    pub crop_margin_mm: Option<f64>,
     /// Numbers for the quality flags.
     pub checks: Checks,
 }
@@ -137,7 +142,7 @@ fn locate(plan: &Plan, stack: StackImages) -> Result<Located, StackRejected> {
     let gains =
         coarse.as_mut().filter(|_| wants_gains).map_or_else(Vec::new, |coarse| bias::remove(coarse, turned.size));
     let coarse = coarse.filter(|_| crops_on_heart || wants_phases);
-    let heart = coarse.as_ref().map(localise::localise);
+    let heart = coarse.as_ref().map(|coarse| localise::localise(coarse, turned.is_standard));
     let phases = match (given, &coarse, &heart) {
         (Some(given), ..) => given,
         (None, Some(coarse), Some(heart)) if wants_phases => phases::from_area_curve(coarse, heart),
@@ -252,20 +257,17 @@ fn resample_frames(
     let _resampled = tracing::trace_span!("resample").entered();
     let Located { turned, gains, .. } = located;
     let (height, width) = plan.geometry.size();
-    let mut resamplers = BTreeMap::new();
-    let mut grids = Grids::new();
-    for &(planned, phase) in plans.iter().flat_map(|sample| &sample.frames) {
-        if grids.contains_key(&(planned, phase)) {
-            continue;
-        }
+    let wanted: BTreeSet<(usize, usize)> = plans.iter().flat_map(|sample| sample.frames.iter().copied()).collect();
+    let sources: BTreeSet<usize> =
+        wanted.iter().flat_map(|&(planned, _)| slices[planned].parts.iter().map(|part| part.0)).collect();
+    let resamplers = sources
+        .into_iter()
+        .map(|source| Ok((source, resampler(plan, turned, source, centre_mm)?)))
+        .collect::<Result<BTreeMap<usize, Resampler>, StackRejected>>()?;
+    let grid = |(planned, phase): (usize, usize)| {
         let mut sum = vec![0.0_f32; plan.frame_channels * height * width];
         for &(source, weight) in &slices[planned].parts {
-            let resampler = match resamplers.entry(source) {
-                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    entry.insert(resampler(plan, turned, source, centre_mm)?)
-                }
-            };
+            let resampler = &resamplers[&source];
             for (channel, target) in turned.frames[source][phase].iter().zip(sum.chunks_exact_mut(height * width)) {
                 let grid = match gains.get(source).and_then(Option::as_ref) {
                     Some(gain) => resampler.apply((channel * gain).view()),
@@ -274,9 +276,9 @@ fn resample_frames(
                 target.iter_mut().zip(&grid).for_each(|(sum, &value)| *sum += weight * value);
             }
         }
-        grids.insert((planned, phase), sum);
-    }
-    Ok(grids)
+        ((planned, phase), sum)
+    };
+    Ok(wanted.into_par_iter().map(grid).collect())
 }
 
 fn fault(fault: IntensityFault) -> StackRejected {
@@ -329,11 +331,12 @@ fn finish(plan: &Plan, located: &Located, cut: Cut) -> Result<PreparedStack, Sta
     let frame_hashes = hash_frames(turned, &slices, grids.keys());
     let _normalised = tracing::trace_span!("intensity").entered();
     let pixels: usize = grids.values().map(Vec::len).sum();
-    let outside: usize = grids.values().map(|grid| grid.iter().filter(|value| value.is_nan()).count()).sum();
+    let outside: usize = grids.par_iter().map(|(_, grid)| grid.iter().filter(|value| value.is_nan()).count()).sum();
     let is_colour = plan.frame_channels == 3;
     let size = plan.geometry.size();
-    let shown = plans.iter().flat_map(|sample| &sample.frames).map(|frame| grids[frame].iter().copied());
-    let before = GreyValues::of(shown.flatten(), size);
+    let shown: Vec<&[f32]> =
+        plans.iter().flat_map(|sample| &sample.frames).map(|frame| grids[frame].as_slice()).collect();
+    let before = GreyValues::of(&shown, size);
     if plan.intensity.scope == Scope::Stack {
         let mut images: Vec<&mut [f32]> = grids.values_mut().map(Vec::as_mut_slice).collect();
         intensity::normalise(&mut images, &plan.intensity, is_colour).map_err(fault)?;
@@ -346,12 +349,14 @@ fn finish(plan: &Plan, located: &Located, cut: Cut) -> Result<PreparedStack, Sta
         Ok(PreparedSample {
             slices: distinct(sample.frames.iter().map(|frame| slices[frame.0].nearest)),
             phases: distinct(sample.frames.iter().map(|frame| frame.1)),
-            image: image.into_iter().map(f16::from_f32).collect(),
+            image: Vec::from_f32_slice(&image),
         })
     };
-    let mut samples = plans.iter().map(assemble).collect::<Result<Vec<_>, _>>()?;
+    let assembled: Vec<Result<_, _>> = plans.par_iter().map(assemble).collect();
+    let mut samples = assembled.into_iter().collect::<Result<Vec<PreparedSample>, _>>()?;
     samples.sort_by(|a, b| (&a.slices, &a.phases).cmp(&(&b.slices, &b.phases)));
-    let after = GreyValues::of(samples.iter().flat_map(|sample| sample.image.iter().map(|value| value.to_f32())), size);
+    let seen: Vec<Vec<f32>> = samples.par_iter().map(|sample| sample.image.to_f32_vec()).collect();
+    let after = GreyValues::of(&seen.iter().map(Vec::as_slice).collect::<Vec<_>>(), size);
     Ok(PreparedStack {
         samples,
         grey: GreyFeatures { before, after },
@@ -364,10 +369,21 @@ fn finish(plan: &Plan, located: &Located, cut: Cut) -> Result<PreparedStack, Sta
             orientation: turned.orientation,
             phases: located.phases,
             outside_share: outside as f64 / pixels.max(1) as f64,
+            crop_margin_mm: crop_margin_mm(plan, located.heart),
             checks: located.checks,
         },
         frame_hashes,
     })
+}
+
+/// What the crop leaves at least around the heart, mm.
+fn crop_margin_mm(plan: &Plan, heart: Option<Heart>) -> Option<f64> {
+    let PlanGeometry::Mm { pixel_spacing_mm, height, width, centre: Centre::Heart, .. } = plan.geometry else {
+        return None;
+    };
+    let heart = heart.filter(|heart| heart.by_motion)?;
+    let half = |pixels: usize| pixels as f64 * pixel_spacing_mm / 2.0;
+    Some((half(height) - heart.reach_mm.0).min(half(width) - heart.reach_mm.1))
 }
 
 /// Hashes of the source frames behind `used` (planned slice, phase).
@@ -395,7 +411,7 @@ fn hash_frames<'a>(
         Some(data_encoding::HEXLOWER.encode(&hasher.finalize()[..16]))
     };
     let distinct: BTreeSet<(usize, usize)> = sources.collect();
-    let hashes: BTreeSet<String> = distinct.into_iter().filter_map(hash).collect();
+    let hashes: BTreeSet<String> = distinct.into_par_iter().filter_map(hash).collect();
     hashes.into_iter().collect()
 }
 

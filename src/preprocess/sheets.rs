@@ -77,6 +77,7 @@ struct Written {
 /// # Errors
 /// [`PreprocessError::Interrupted`], or a file that cannot be read or written.
 pub fn write(source: &Source<'_>, folder: &OutDir, context: Context<'_>) -> Result<(), PreprocessError> {
+    let _drawn = tracing::trace_span!("sheets").entered();
     let pages = folder.path(SHEETS_FOLDER);
     fsx::remove_folder(&pages)?;
     fsx::create_folder(&pages)?;
@@ -275,6 +276,7 @@ fn facts(
     let mut measured = |name, value: Option<String>| facts.extend(value.map(|value| (name, Some(value))));
     measured("Heart", quality.heart_confidence.map(|value| format!("confidence {value:.2}")));
     measured("Crop outside", (quality.outside_share > 0.0).then(|| format!("{:.0} %", 100.0 * quality.outside_share)));
+    measured("Around the heart", quality.crop_margin_mm.map(|value| format!("{value:.0} mm")));
     measured("Contrast / noise", quality.contrast_to_noise.map(|value| format!("{value:.0}")));
     measured("Slice jump", quality.slice_jump_mm.map(|value| format!("{value:.1} mm")));
     measured("Phase jump", quality.phase_jump.map(|value| format!("{value:.2}")));
@@ -296,8 +298,9 @@ fn picture(plan: &Plan, root: &Path, samples: &[SampleRow]) -> Result<Shown, Pre
         SampleKind::Single { .. } => {
             let own: Vec<_> = samples.iter().filter(|sample| sample.slices == middle.slices).collect();
             let step = own.len().div_ceil(MOST_FRAMES).max(1);
-            own.into_iter()
-                .step_by(step)
+            let shown: Vec<&SampleRow> = own.into_iter().step_by(step).collect();
+            shown
+                .into_par_iter()
                 .map(|sample| Ok(frames(sample)?.swap_remove(0)))
                 .collect::<Result<_, DatasetError>>()?
         }
@@ -319,7 +322,8 @@ fn picture(plan: &Plan, root: &Path, samples: &[SampleRow]) -> Result<Shown, Pre
         strip.extend(frame.zip(number).map(|(frame, number)| (number, frame)));
     }
     let size = sheet::fit(plan.geometry.size().0, plan.geometry.size().1, None, PICTURE_PIXELS);
-    let cine = cine.iter().filter_map(|frame| sheet::reduce(frame, size)).collect();
+    let cine: Vec<Option<_>> = cine.par_iter().map(|frame| sheet::reduce(frame, size)).collect();
+    let cine = cine.into_iter().flatten().collect();
     let sketch = Sketch { cine, slices: strip, beat_ms: None };
     let drawn = Thumbnail::draw(&sketch);
     Ok(drawn.map_or_else(|| Shown::Unreadable("It cannot be drawn.".to_owned()), |one| Shown::Picture(Box::new(one))))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
 use super::prepare::StackImages;
 use super::rejected::StackRejected;
@@ -98,7 +99,7 @@ pub fn memory_bytes(stack: &CohortStack) -> u64 {
     decoded.saturating_add(decoded / 2).saturating_add(1 << 20)
 }
 
-/// Reads the pixels of a stack; each file is opened once.
+/// Reads the pixels of a stack; each file is opened once, several at a time.
 ///
 /// # Errors
 /// [`StackRejected::NoFrames`], [`StackRejected::Grid`] or [`StackRejected::Unreadable`]; the file and its reason go to stderr.
@@ -120,11 +121,16 @@ pub fn read_stack(
     for frame in frames {
         by_path.entry(&frame.path).or_default().push(frame);
     }
-    let mut places: Vec<Vec<Option<Vec<Array2<f32>>>>> = vec![vec![None; phases]; slices];
-    for (path, wanted) in by_path {
+    let by_path: Vec<(&Path, Vec<&CohortFrame>)> = by_path.into_iter().collect();
+    let read_file = |(path, wanted): &(&Path, Vec<&CohortFrame>)| {
         let numbers: Vec<i32> = wanted.iter().map(|frame| frame.frame).collect();
+        read(path, &numbers)
+    };
+    let files: Vec<_> = by_path.par_iter().map(read_file).collect();
+    let mut places: Vec<Vec<Option<Vec<Array2<f32>>>>> = vec![vec![None; phases]; slices];
+    for ((path, wanted), found) in by_path.into_iter().zip(files) {
         let unreadable = StackRejected::Unreadable { slice: wanted[0].slice, phase: wanted[0].phase };
-        let found = read(path, &numbers).map_err(|error| {
+        let found = found.map_err(|error| {
             tracing::warn!(path = %path.display(), stack = stack.stack_id, "stack left out: {}", chain(error.as_ref()));
             unreadable.clone()
         })?;

@@ -1,6 +1,7 @@
 //! A stack in standard orientation with the plan's channels, and its reduction. Only whole pixels move; no I/O.
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
 use super::coarse::{self, CoarseStack};
 use super::orient::{Orientation, cross, dot};
@@ -27,6 +28,8 @@ pub struct Turned {
     pub base_first: bool,
     /// How the frames were turned.
     pub orientation: Orientation,
+    /// Whether the orientation is the standard one; otherwise the frames are as stored.
+    pub is_standard: bool,
 }
 
 /// Luminance of ITU-R BT.601, which PNG and JPEG readers use for grey.
@@ -67,7 +70,7 @@ pub fn turn(plan: &Plan, stack: StackImages) -> Turned {
         channels.iter().map(|channel| orientation.turn(channel.view())).collect()
     };
     let turn_slice = |phases: Vec<Vec<Array2<f32>>>| phases.into_iter().map(turn_frame).collect::<Vec<_>>();
-    let frames: Vec<Vec<_>> = stack.frames.into_iter().map(turn_slice).collect();
+    let frames: Vec<Vec<_>> = stack.frames.into_par_iter().map(turn_slice).collect();
     let size = frames[0][0][0].dim();
     let slices = frames.len();
     let known = stack.axes.filter(|_| stack.positions_mm.len() == slices);
@@ -93,6 +96,7 @@ pub fn turn(plan: &Plan, stack: StackImages) -> Turned {
         places_mm,
         base_first: stack.axes.is_none_or(|(row, column)| dot(cross(row, column), APEX) >= 0.0),
         orientation,
+        is_standard: stack.axes.is_some() && in_mm,
     }
 }
 
@@ -105,7 +109,7 @@ pub fn reduce(turned: &Turned) -> CoarseStack {
         _ => coarse::reduce(channels[0].view(), blocks),
     };
     CoarseStack {
-        frames: turned.frames.iter().map(|slice| slice.iter().map(frame).collect()).collect(),
+        frames: turned.frames.par_iter().map(|slice| slice.iter().map(frame).collect()).collect(),
         size: (turned.size.0 / blocks.0, turned.size.1 / blocks.1),
         blocks,
         pixel_mm: (spacing.0 * blocks.0 as f64, spacing.1 * blocks.1 as f64),

@@ -199,7 +199,7 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let values = |number: usize, gain: f32| {
             let pixel = move |index: usize| gain * (1.0 + ((index * 7 + number * 13) % 50) as f32);
-            GreyValues::of((0..256).map(pixel), (16, 16))
+            GreyValues::of(&[&(0..256).map(pixel).collect::<Vec<_>>()], (16, 16))
         };
         let vendor = |number: usize| ["ge", "siemens"][number % 2];
         let stack = |number: usize| CohortStack {
