@@ -43,6 +43,7 @@ fn add_torch(report: &mut Value, args: &DoctorArgs, global: &Global) -> Result<(
     report["device"] = json!(format!("{:?}", choose_device(&global.device)?).to_lowercase());
     report["remedies"] = json!(remedies(count));
     if let Some(path) = &args.model {
+        crate::predict::check_images(&crate::export::verify::read_metadata(path)?, path)?;
         report["model"] = json!(crate::export::verify::verify(path, choose_device(&global.device)?)?);
     }
     Ok(())
@@ -90,7 +91,7 @@ fn readable(report: &Value) -> String {
         text.push_str(&format!("note: {}\n", remedy.as_str().unwrap_or_default()));
     }
     if let Some(difference) = report["model"]["largest_difference"].as_f64() {
-        text.push_str(&format!("model: gives its golden output here (largest difference {difference:.1e})\n"));
+        text.push_str(&format!("model: makes the images of its training and gives its golden output here (largest difference {difference:.1e})\n"));
     }
     text
 }

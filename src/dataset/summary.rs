@@ -35,6 +35,8 @@ pub struct Parts<'a> {
     pub site_folds: Option<SiteFolds>,
     /// `content_hash` of the cohort.
     pub cohort_hash: &'a str,
+    /// What the plan makes of the golden raw stack, hashed.
+    pub golden_stack_hash: Option<String>,
 }
 
 /// Counts subjects, stacks and samples.
@@ -115,6 +117,7 @@ pub fn dataset_json(parts: &Parts<'_>) -> Result<DatasetJson, DatasetError> {
         schema: dataset::DATASET_SCHEMA.to_owned(),
         cohort_hash: parts.cohort_hash.to_owned(),
         plan_hash: sha256_hex(&plan_bytes(parts.plan, Path::new(PLAN_JSON))?),
+        golden_stack_hash: parts.golden_stack_hash.clone(),
         content_hash: content_hash(parts),
         classes: parts.classes.to_vec(),
         groups: names.into_iter().map(group).collect(),
@@ -199,6 +202,7 @@ pub fn write_in_memory(
         folds,
         site_folds: None,
         cohort_hash: "",
+        golden_stack_hash: None,
     };
     write_tables(folder, &parts)?;
     let json = dataset_json(&parts)?;

@@ -205,6 +205,7 @@ fn metadata(run: &Path, json: &RunJson) -> Result<ModelMetadata, ExportError> {
             dataset: json.dataset_hash.clone(),
             plan: json.plan_hash.clone(),
             weights: data_encoding::HEXLOWER.encode(&Sha256::digest(&weights)),
+            golden_stack: json.golden_stack_hash.clone(),
         },
         versions: ModelVersions { groupdistil: env!("CARGO_PKG_VERSION").to_owned(), libtorch: LIBTORCH.to_owned() },
     })

@@ -371,6 +371,10 @@ pub struct DatasetJson {
     pub cohort_hash: String,
     /// SHA-256 of `plan.json`.
     pub plan_hash: String,
+    /// SHA-256 of what the plan makes of the golden raw stack (`preprocess::golden`); absent where the plan cannot be used on it, and
+    /// in datasets of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden_stack_hash: Option<String>,
     /// SHA-256 over samples and images: what a RUN refers to.
     pub content_hash: String,
     /// Class names; the position is the index of the logit.

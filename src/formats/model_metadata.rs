@@ -35,6 +35,10 @@ pub struct ModelHashes {
     pub plan: String,
     /// Of `weights.safetensors`.
     pub weights: String,
+    /// SHA-256 of what the plan makes of the golden raw stack (`preprocess::golden`); absent where the plan cannot be used on it, and
+    /// in models of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden_stack: Option<String>,
 }
 
 /// Versions that made the file.

@@ -178,6 +178,10 @@ pub struct RunJson {
     pub dataset_hash: String,
     /// `plan_hash` of the dataset.
     pub plan_hash: String,
+    /// SHA-256 of what the plan makes of the golden raw stack (`preprocess::golden`); absent where the plan cannot be used on it, and
+    /// in runs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden_stack_hash: Option<String>,
     /// Rule by which the epoch was selected.
     pub selection: String,
     /// The selected epoch, 1-based; its weights are in `weights.safetensors`.

@@ -29,6 +29,7 @@ use crate::formats::table::TableError;
 use crate::fsx::{self, FsError};
 use crate::ingest::{self, IngestError, Scan};
 use crate::outdir::fingerprint;
+use crate::preprocess::golden;
 use crate::preprocess::memory::{self, default_cap_bytes};
 use crate::preprocess::{self, Cohort, CohortStack, PreparedStack, StackRejected, decide, source};
 use crate::settings::ingest::IngestSettings;
@@ -63,6 +64,19 @@ pub enum PredictError {
         path: PathBuf,
         /// libtorch's reason.
         source: TorchError,
+    },
+    /// This version makes other images from raw scans than those that the model was trained on.
+    #[error(
+        "`{}`: this version ({}) makes other images of scans than those that the model was trained on (the golden stack becomes \
+         another tensor); use the version that trained it (it was exported by {exported_by}), or train again",
+        path.display(),
+        env!("CARGO_PKG_VERSION")
+    )]
+    OtherImages {
+        /// The model file.
+        path: PathBuf,
+        /// The version that exported it.
+        exported_by: String,
     },
     /// The sources cannot be used.
     #[error(transparent)]
@@ -170,6 +184,7 @@ pub struct PredictSummary {
 pub fn predict(options: &PredictOptions<'_>, context: Context<'_>) -> Result<PredictSummary, PredictError> {
     let metadata = read_metadata(options.model)?;
     check(&metadata, options.model)?;
+    context.pool.install(|| check_images(&metadata, options.model))?;
     let key = ingest::read_or_create_key(options.settings.key.as_deref())?;
     let mut scan = ingest::scan(options.settings, options.sources, &key, context)?;
     let group_by = metadata.group_by();
@@ -215,6 +230,19 @@ fn check(metadata: &ModelMetadata, path: &Path) -> Result<(), PredictError> {
         return wrong(format!("it has {} classes", metadata.classes.len()));
     }
     Ok(())
+}
+
+/// Whether raw scans become the images that the model was trained on, by the golden stack. Models of older versions do not say.
+///
+/// # Errors
+/// [`PredictError::OtherImages`].
+pub fn check_images(metadata: &ModelMetadata, path: &Path) -> Result<(), PredictError> {
+    let Some(wanted) = &metadata.hashes.golden_stack else { return Ok(()) };
+    if golden::tensor_sha256(&metadata.plan).as_ref() == Some(wanted) {
+        return Ok(());
+    }
+    let exported_by = metadata.versions.groupdistil.clone();
+    Err(PredictError::OtherImages { path: path.to_path_buf(), exported_by })
 }
 
 /// The file beside the predictions that says what they were made from.

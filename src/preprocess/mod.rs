@@ -8,6 +8,7 @@
 //!           -> grey values -> float16
 //! parts     stacks in parallel under a memory cap, a shard at a time, resumable
 //! rows      samples with splits, exclusions, quality
+//! golden    the hash of what the plan makes of a synthetic stack       dataset.json
 //! sheets    a page of pictures per site                               sheets/
 //! report    how well the scanner still shows in the grey values       report.html, report.json
 //! ```
@@ -24,6 +25,7 @@ pub mod cohort;
 pub mod decide;
 pub mod error;
 pub mod flags;
+pub mod golden;
 pub mod intensity;
 pub mod landmarks;
 pub mod localise;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cohort::{self, Cohort};
 use super::decide;
 use super::error::PreprocessError;
+use super::golden;
 use super::landmarks::FirstPass;
 use super::memory;
 use super::parts::{self, PartRecord, StackRecord, Work};
@@ -308,6 +309,7 @@ fn finish(
     (plan, done): (&Plan, &[PartRecord]),
     (folder, context): (&OutDir, Context<'_>),
 ) -> Result<DatasetJson, PreprocessError> {
+    let tables = tracing::trace_span!("tables").entered();
     rows::check_leakage(cohort, &chosen.selected, done, &chosen.places, settings.allow_shared_pixels)?;
     let rows = rows::assemble(cohort, &chosen.selected, &chosen.unselected, done, &chosen.places);
     check_survivors(chosen, &rows)?;
@@ -327,14 +329,18 @@ fn finish(
         folds,
         site_folds,
         cohort_hash: &cohort.content_hash,
+        golden_stack_hash: context.pool.install(|| golden::tensor_sha256(plan)),
     };
     summary::write_tables(folder.root(), &parts)?;
     let quality = quality_to_table(&rows.quality);
     let path = folder.path(QUALITY_PARQUET);
     quality.write_parquet(&path)?;
     quality.write_csv(&path.with_extension("csv"))?;
+    drop(tables);
     sheets::write(&sheets::Source { plan, cohort, rows: &rows }, folder, context)?;
+    let reported = tracing::trace_span!("report").entered();
     report::write(&grey_report(cohort, &rows, &plan.intensity, context), folder)?;
+    drop(reported);
     Ok(summary::dataset_json(&parts)?)
 }
 

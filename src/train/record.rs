@@ -106,6 +106,7 @@ impl Outcome<'_> {
             teacher: self.teacher,
             dataset_hash: json.content_hash.clone(),
             plan_hash: json.plan_hash.clone(),
+            golden_stack_hash: json.golden_stack_hash.clone(),
             selection: settings.selection.as_str().to_owned(),
             best_epoch: self.best_epoch,
             epochs: self.trained.0,

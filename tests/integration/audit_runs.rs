@@ -91,6 +91,7 @@ impl RunSpec {
             init: None,
             dataset_hash: "d".repeat(64),
             plan_hash: "e".repeat(64),
+            golden_stack_hash: None,
             selection: "worst_group_accuracy".to_owned(),
             best_epoch: 7,
             epochs: 12,
