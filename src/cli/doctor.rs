@@ -43,7 +43,10 @@ fn add_torch(report: &mut Value, args: &DoctorArgs, global: &Global) -> Result<(
     report["device"] = json!(format!("{:?}", choose_device(&global.device)?).to_lowercase());
     report["remedies"] = json!(remedies(count));
     if let Some(path) = &args.model {
-        crate::predict::check_images(&crate::export::verify::read_metadata(path)?, path)?;
+        let metadata = crate::export::verify::read_metadata(path)?;
+        if !crate::predict::makes_its_images(&metadata) {
+            return Err(crate::predict::other_images(&metadata, path).into());
+        }
         report["model"] = json!(crate::export::verify::verify(path, choose_device(&global.device)?)?);
     }
     Ok(())

@@ -184,7 +184,9 @@ pub struct PredictSummary {
 pub fn predict(options: &PredictOptions<'_>, context: Context<'_>) -> Result<PredictSummary, PredictError> {
     let metadata = read_metadata(options.model)?;
     check(&metadata, options.model)?;
-    context.pool.install(|| check_images(&metadata, options.model))?;
+    if !context.pool.install(|| makes_its_images(&metadata)) {
+        return Err(other_images(&metadata, options.model));
+    }
     let key = ingest::read_or_create_key(options.settings.key.as_deref())?;
     let mut scan = ingest::scan(options.settings, options.sources, &key, context)?;
     let group_by = metadata.group_by();
@@ -233,16 +235,14 @@ fn check(metadata: &ModelMetadata, path: &Path) -> Result<(), PredictError> {
 }
 
 /// Whether raw scans become the images that the model was trained on, by the golden stack. Models of older versions do not say.
-///
-/// # Errors
-/// [`PredictError::OtherImages`].
-pub fn check_images(metadata: &ModelMetadata, path: &Path) -> Result<(), PredictError> {
-    let Some(wanted) = &metadata.hashes.golden_stack else { return Ok(()) };
-    if golden::tensor_sha256(&metadata.plan).as_ref() == Some(wanted) {
-        return Ok(());
-    }
-    let exported_by = metadata.versions.groupdistil.clone();
-    Err(PredictError::OtherImages { path: path.to_path_buf(), exported_by })
+pub fn makes_its_images(metadata: &ModelMetadata) -> bool {
+    let wanted = metadata.hashes.golden_stack.as_ref();
+    wanted.is_none_or(|wanted| golden::tensor_sha256(&metadata.plan).as_ref() == Some(wanted))
+}
+
+/// The refusal of a model whose images this version does not make.
+pub fn other_images(metadata: &ModelMetadata, path: &Path) -> PredictError {
+    PredictError::OtherImages { path: path.to_path_buf(), exported_by: metadata.versions.groupdistil.clone() }
 }
 
 /// The file beside the predictions that says what they were made from.
