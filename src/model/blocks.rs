@@ -12,7 +12,7 @@ pub fn convolution_block<O: Operations>(
 ) -> O::Value {
     let x = run.convolution(x, &format!("{name}.0"), shape);
     let x = run.batch_norm(&x, &format!("{name}.1"), norm(shape.outputs));
-    run.activate(&x, activation)
+    run.activate(x, activation)
 }
 
 /// A depthwise convolution that keeps the size at stride 1.
@@ -32,9 +32,9 @@ pub fn squeeze_excitation<O: Operations>(
     let with_bias = |inputs, outputs| Convolution { has_bias: true, ..Convolution::same(inputs, outputs, 1, 1) };
     let scale = run.global_average(x);
     let scale = run.convolution(&scale, &format!("{name}.fc1"), with_bias(channels, squeezed));
-    let scale = run.activate(&scale, inner);
+    let scale = run.activate(scale, inner);
     let scale = run.convolution(&scale, &format!("{name}.fc2"), with_bias(squeezed, channels));
-    let scale = run.activate(&scale, outer);
+    let scale = run.activate(scale, outer);
     run.multiply(x, &scale)
 }
 

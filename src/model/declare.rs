@@ -74,7 +74,7 @@ impl Operations for Declare {
         self.push(format!("{name}.num_batches_tracked"), &[], Start::Constant(0.0), true);
     }
 
-    fn activate(&mut self, (): &(), _activation: Activation) {}
+    fn activate(&mut self, (): (), _activation: Activation) {}
 
     fn max_pool(&mut self, (): &(), _kernel: i64, _stride: i64, _padding: i64) {}
 
@@ -84,7 +84,7 @@ impl Operations for Declare {
 
     fn flatten(&mut self, (): &()) {}
 
-    fn add(&mut self, (): &(), (): &()) {}
+    fn add(&mut self, (): (), (): &()) {}
 
     fn multiply(&mut self, (): &(), (): &()) {}
 

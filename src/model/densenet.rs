@@ -21,14 +21,14 @@ fn shape(inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Convolution {
 /// Batch normalisation, then ReLU.
 fn normed<O: Operations>(run: &mut O, x: &O::Value, name: &str, features: i64) -> O::Value {
     let x = run.batch_norm(x, name, BatchNorm::standard(features));
-    run.activate(&x, Activation::Relu)
+    run.activate(x, Activation::Relu)
 }
 
 /// `x` `[n, channels, h, w]` to features `[n, 1024]`.
 pub fn features<O: Operations>(run: &mut O, x: &O::Value, channels: i64) -> O::Value {
     let x = run.convolution(x, "features.conv0", shape(channels, STEM, 7, 2));
-    let x = normed(run, &x, "features.norm0", STEM);
-    let mut x = run.max_pool(&x, 3, 2, 1);
+    let mut x = normed(run, &x, "features.norm0", STEM);
+    x = run.max_pool(&x, 3, 2, 1);
     let mut width = STEM;
     for (index, &layers) in LAYERS.iter().enumerate() {
         let number = index + 1;

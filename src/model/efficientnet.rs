@@ -84,5 +84,5 @@ fn bottleneck<O: Operations>(run: &mut O, x: &O::Value, name: &str, sizes: [i64;
         return y;
     }
     y = run.leave_out(&y, &format!("{name}.stochastic_depth"), Unit::Sample, share);
-    run.add(&y, x)
+    run.add(y, x)
 }

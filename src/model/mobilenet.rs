@@ -64,7 +64,7 @@ pub fn features<O: Operations>(run: &mut O, x: &O::Value, channels: i64) -> O::V
     let x = run.global_average(&x);
     let x = run.flatten(&x);
     let x = run.linear(&x, "classifier.0", LAST, HIDDEN, LinearStart::SmallNormal);
-    let x = run.activate(&x, Activation::HardSwish);
+    let x = run.activate(x, Activation::HardSwish);
     run.leave_out(&x, "classifier.2", Unit::Value, DROPOUT)
 }
 
@@ -88,5 +88,5 @@ fn inverted<O: Operations>(run: &mut O, x: &O::Value, name: &str, inputs: i64, b
     }
     let shape = Convolution::same(expanded, outputs, 1, 1);
     y = convolution_block(run, &y, &next(), (shape, norm), Activation::Identity);
-    if stride == 1 && inputs == outputs { run.add(&y, x) } else { y }
+    if stride == 1 && inputs == outputs { run.add(y, x) } else { y }
 }

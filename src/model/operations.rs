@@ -107,8 +107,8 @@ pub trait Operations {
     fn convolution(&mut self, x: &Self::Value, name: &str, shape: Convolution) -> Self::Value;
     /// Batch normalisation.
     fn batch_norm(&mut self, x: &Self::Value, name: &str, norm: BatchNorm) -> Self::Value;
-    /// An activation function, value by value.
-    fn activate(&mut self, x: &Self::Value, activation: Activation) -> Self::Value;
+    /// An activation function, value by value. `x` may be overwritten: nothing else may hold it.
+    fn activate(&mut self, x: Self::Value, activation: Activation) -> Self::Value;
     /// Largest value in a square window.
     fn max_pool(&mut self, x: &Self::Value, kernel: i64, stride: i64, padding: i64) -> Self::Value;
     /// Mean of each square of `side` x `side`; a rest at the right and bottom is left out.
@@ -117,8 +117,8 @@ pub trait Operations {
     fn global_average(&mut self, x: &Self::Value) -> Self::Value;
     /// `[n, c, 1, 1]` to `[n, c]`.
     fn flatten(&mut self, x: &Self::Value) -> Self::Value;
-    /// Sum of two values of one shape.
-    fn add(&mut self, x: &Self::Value, y: &Self::Value) -> Self::Value;
+    /// Sum of two values of one shape. `x` may be overwritten: nothing else may hold it.
+    fn add(&mut self, x: Self::Value, y: &Self::Value) -> Self::Value;
     /// Product of two values; `y` `[n, c, 1, 1]` is spread over rows and columns.
     fn multiply(&mut self, x: &Self::Value, y: &Self::Value) -> Self::Value;
     /// Values one after another along the channels.

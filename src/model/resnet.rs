@@ -55,8 +55,8 @@ impl Residual {
     /// `x` `[n, channels, h, w]` to features `[n, f]`.
     pub fn features<O: Operations>(self, run: &mut O, x: &O::Value, channels: i64) -> O::Value {
         let stem = Convolution::same(channels, self.widths[0], self.stem_kernel, 2);
-        let x = normed(run, x, ["conv1", "bn1"], stem, Activation::Relu);
-        let mut x = run.max_pool(&x, 3, 2, 1);
+        let mut x = normed(run, x, ["conv1", "bn1"], stem, Activation::Relu);
+        x = run.max_pool(&x, 3, 2, 1);
         let mut inputs = self.widths[0];
         for (stage, (&width, &blocks)) in self.widths.iter().zip(&self.blocks).enumerate() {
             for block in 0..blocks {
@@ -100,8 +100,8 @@ impl Residual {
         } else {
             x.clone()
         };
-        let sum = run.add(&y, &shortcut);
-        run.activate(&sum, Activation::Relu)
+        let sum = run.add(y, &shortcut);
+        run.activate(sum, Activation::Relu)
     }
 }
 
@@ -115,5 +115,5 @@ fn normed<O: Operations>(
 ) -> O::Value {
     let x = run.convolution(x, names[0], shape);
     let x = run.batch_norm(&x, names[1], BatchNorm::standard(shape.outputs));
-    run.activate(&x, activation)
+    run.activate(x, activation)
 }

@@ -71,9 +71,9 @@ impl Operations for Script {
         ))
     }
 
-    fn activate(&mut self, x: &String, activation: Activation) -> String {
+    fn activate(&mut self, x: String, activation: Activation) -> String {
         let function = match activation {
-            Activation::Identity => return x.clone(),
+            Activation::Identity => return x,
             Activation::Relu => "torch.relu",
             Activation::HardSwish => "torch.hardswish",
             Activation::HardSigmoid => "torch.hardsigmoid",
@@ -101,7 +101,7 @@ impl Operations for Script {
         self.push(&format!("torch.avg_pool2d({x}, [{side}, {side}], [{side}, {side}], [0, 0], False, True, None)"))
     }
 
-    fn add(&mut self, x: &String, y: &String) -> String {
+    fn add(&mut self, x: String, y: &String) -> String {
         self.push(&format!("{x} + {y}"))
     }
 

@@ -1,7 +1,8 @@
 //! The FFI room: everything that needs `unsafe`, behind safe functions. Device choice, CPU autocast, memory formats, fused
-//! optimiser steps and TorchScript archives. No network and no training logic.
+//! optimiser steps, freed memory and TorchScript archives. No network and no training logic.
 
 pub mod device;
+pub mod memory;
 pub mod optimise;
 pub mod script;
 pub mod shim;

@@ -1,7 +1,9 @@
 // What libtorch offers in C++ only: TorchScript modules with real parameters and extra files, CPU autocast, memory formats,
-// fused optimiser steps. Every function returns 0, or 1 with the reason in gd_last_error: no exception crosses into Rust.
+// fused optimiser steps, and what becomes of freed memory. Every function returns 0, or 1 with the reason in gd_last_error: no exception crosses into Rust.
 
 #include <dlfcn.h>
+#include <malloc.h>
+#include <stdlib.h>
 #include <torch/script.h>
 #include <torch/csrc/autograd/generated/variable_factories.h>
 #include <ATen/autocast_mode.h>
@@ -71,6 +73,10 @@ std::vector<at::Tensor> tensors(at::Tensor* const* pointers, size_t count) {
   for (size_t index = 0; index < count; ++index) list.push_back(*pointers[index]);
   return list;
 }
+
+// libtorch asks for huge pages for blocks of 2 MiB and more where this is set, and looks once, at its first allocation: so before
+// main, while there is one thread. A user's own value stays.
+__attribute__((constructor)) void ask_for_huge_pages() { setenv("THP_MEM_ALLOC_ENABLE", "1", 0); }
 
 }  // namespace
 
@@ -159,6 +165,13 @@ int gd_channels_last(at::Tensor* tensor) {
   return guarded([&] {
     if (tensor->dim() == 4) tensor->set_data(tensor->contiguous(at::MemoryFormat::ChannelsLast));
   });
+}
+
+// 1: freed memory stays with the process, also that of large blocks, which glibc otherwise gives back at once. 0: glibc's defaults.
+void gd_keep_memory(int keep) {
+  mallopt(M_MMAP_MAX, keep ? 0 : 65536);
+  mallopt(M_TRIM_THRESHOLD, keep ? -1 : 128 * 1024);
+  if (!keep) malloc_trim(0);
 }
 
 int gd_fused_adamw(at::Tensor* const* parameters, at::Tensor* const* gradients, at::Tensor* const* first_moments,

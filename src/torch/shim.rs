@@ -38,6 +38,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn gd_autocast_begin(cuda: c_int, was_enabled: *mut c_int) -> c_int;
     fn gd_autocast_end(cuda: c_int, was_enabled: c_int) -> c_int;
+    pub(super) fn gd_keep_memory(keep: c_int);
     fn gd_channels_last(tensor: *mut C_tensor) -> c_int;
     pub(super) fn gd_fused_adamw(
         parameters: *const *const C_tensor,

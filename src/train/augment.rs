@@ -25,14 +25,12 @@ pub struct Augmenter {
 }
 
 /// What is drawn for one sample.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Draw {
     /// Row by row, output coordinates in -1..1 to input coordinates.
     affine: [f32; 6],
     /// Exponent of the grey values.
     gamma: f32,
-    /// Noise, c x h x w; empty when it is off.
-    noise: Vec<f32>,
 }
 
 /// Uniform in -1..1.
@@ -46,27 +44,25 @@ impl Augmenter {
         Self { ranges, seed, std: std.to_vec() }
     }
 
+    /// What sample `row` gets in epoch `epoch`; its noise, c x h x w, goes into `noise`, which is empty when it is off.
     #[expect(clippy::cast_possible_truncation, reason = "images are float32")]
-    fn draw(&self, epoch: u64, row: usize, (height, width): (usize, usize)) -> Draw {
-        let Augmentation { shift, rotation_degrees, scale, gamma, noise } = self.ranges;
+    fn draw(&self, epoch: u64, row: usize, (height, width): (usize, usize), noise: &mut [f32]) -> Draw {
+        let Augmentation { shift, rotation_degrees, scale, gamma, noise: most } = self.ranges;
         let mut rng = stream(self.seed, "augment", &[epoch, row as u64]);
         let angle = rotation_degrees.to_radians() * signed(&mut rng);
         let factor = libm::exp(libm::log(1.0 + scale) * signed(&mut rng));
         let (right, down) = (2.0 * shift * signed(&mut rng), 2.0 * shift * signed(&mut rng));
         let gamma = libm::exp(gamma * signed(&mut rng));
-        let deviation = noise * unit(&mut rng);
+        let deviation = most * unit(&mut rng);
         // Coordinates run over -1..1 along each side, so a rotation of an oblong image needs the ratio of the sides.
         let (cosine, sine, ratio) =
             (libm::cos(angle) * factor, libm::sin(angle) * factor, height as f64 / width as f64);
         let affine = [cosine, -sine * ratio, right, sine / ratio, cosine, down].map(|value| value as f32);
-        let noise = if noise > 0.0 {
-            let channel = |std: &f64| (0..height * width).map(move |_| (deviation * std) as f32).collect::<Vec<_>>();
-            let deviations = self.std.iter().flat_map(channel);
-            deviations.map(|deviation| deviation * Distribution::<f32>::sample(&StandardNormal, &mut rng)).collect()
-        } else {
-            Vec::new()
-        };
-        Draw { affine, gamma: gamma as f32, noise }
+        for (channel, std) in noise.chunks_exact_mut((height * width).max(1)).zip(&self.std) {
+            let deviation = (deviation * std) as f32;
+            channel.fill_with(|| deviation * Distribution::<f32>::sample(&StandardNormal, &mut rng));
+        }
+        Draw { affine, gamma: gamma as f32 }
     }
 
     /// Changed copies of the images `x` `[n, c, h, w]` of samples `rows` in epoch `epoch`. Draws run on the current rayon pool.
@@ -80,11 +76,18 @@ impl Augmenter {
         epoch: u64,
         pool: &rayon::ThreadPool,
     ) -> Result<Tensor, TrainError> {
+        let Augmentation { shift, rotation_degrees, scale, gamma, noise } = self.ranges;
         let (n, _, height, width) = x.size4()?;
         let shape = (usize::try_from(height).unwrap_or(0), usize::try_from(width).unwrap_or(0));
-        let draws: Vec<Draw> = pool.install(|| rows.par_iter().map(|&row| self.draw(epoch, row, shape)).collect());
+        let per_image = if noise > 0.0 { self.std.len() * shape.0 * shape.1 } else { 0 };
+        let mut noises = vec![0.0; rows.len() * per_image];
+        let mut parts: Vec<&mut [f32]> = match per_image {
+            0 => rows.iter().map(|_| <&mut [f32]>::default()).collect(),
+            _ => noises.chunks_exact_mut(per_image).collect(),
+        };
+        let draw = |(part, &row): (&mut &mut [f32], &usize)| self.draw(epoch, row, shape, part);
+        let draws: Vec<Draw> = pool.install(|| parts.par_iter_mut().zip(rows).map(draw).collect());
         let mut x = x.shallow_clone();
-        let Augmentation { shift, rotation_degrees, scale, gamma, noise } = self.ranges;
         if shift > 0.0 || rotation_degrees > 0.0 || scale > 0.0 {
             let affine: Vec<f32> = draws.iter().flat_map(|draw| draw.affine).collect();
             let affine = Tensor::f_from_slice(&affine)?.f_view([n, 2, 3])?.f_to_device(x.device())?;
@@ -100,8 +103,7 @@ impl Augmenter {
             x = unit.f_pow(&exponents)?.f_mul(&range)?.f_add(&low)?;
         }
         if noise > 0.0 {
-            let noise: Vec<f32> = draws.into_iter().flat_map(|draw| draw.noise).collect();
-            let noise = Tensor::f_from_slice(&noise)?.f_view([n, size(self.std.len()), height, width])?;
+            let noise = Tensor::f_from_slice(&noises)?.f_view([n, size(self.std.len()), height, width])?;
             x = x.f_add(&noise.f_to_device(x.device())?)?;
         }
         Ok(x.f_to_kind(Kind::Float)?)

@@ -2,7 +2,7 @@
 //!
 //! [`data`] splits and images; [`streams`] order and random numbers; [`augment`]; [`teacher`], [`teachers`] and [`start`], networks that a
 //! run begins with; [`several`] runs at once; [`session`] the epochs with [`step`] inside; [`jtt`] trains twice; [`dfr`] refits the last layer of a run;
-//! [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`finish`] and [`record`] the RUN's last files, with [`curves`].
+//! [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`clock`]; [`finish`] and [`record`] the RUN's last files, with [`curves`].
 //! What is random follows from seed and position alone, so an interrupted run goes on bit for bit.
 
 mod areas;
@@ -10,6 +10,7 @@ mod arithmetic;
 mod augment;
 mod average;
 mod checkpoint;
+mod clock;
 mod curves;
 mod data;
 mod dfr;
@@ -43,6 +44,7 @@ use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
 use crate::settings::methods::DfrSettings;
 use crate::settings::train::TrainSettings;
 use crate::torch::choose_device;
+use crate::torch::memory::KeptMemory;
 use data::{Images, Samples};
 use session::{Session, Work};
 use start::Start;
@@ -191,6 +193,7 @@ fn work(
     context: Context<'_>,
 ) -> Result<RunJson, TrainError> {
     let started = Instant::now();
+    let _kept = (device == Device::Cpu).then(KeptMemory::begin);
     let images = Images::load(samples, device, context)?;
     let spec = ModelSpec {
         architecture: settings.arch,
@@ -218,6 +221,7 @@ fn work(
     provenance.note("seconds_training", training);
     provenance.note("seconds_finishing", started.elapsed().as_secs_f64() - reading - training);
     provenance.note("seconds_per_step", if steps > 0 { Some(training / steps as f64) } else { None });
+    provenance.note("seconds_of_epochs", session.clock.epochs());
     provenance.note("bfloat16", session.arithmetic.bfloat16);
     provenance.note("channels_last", session.arithmetic.channels_last);
     drop(session);

@@ -10,6 +10,7 @@ use super::arithmetic::Arithmetic;
 use super::augment::Augmenter;
 use super::average::Average;
 use super::checkpoint::{self, BestRecord, Position, Record};
+use super::clock::{Clock, Part};
 use super::data::{Images, Samples};
 use super::evaluate::{LineParts, Pass, Scores};
 use super::events::{EVENTS_FILE, Events};
@@ -84,6 +85,7 @@ pub struct Session<'a> {
     /// Batches of the current epoch that held each group.
     pub(super) present: Vec<u64>,
     present_sums: Vec<f64>,
+    pub(super) clock: Clock,
     best: Option<Best>,
     events: Events,
 }
@@ -165,6 +167,7 @@ impl<'a> Session<'a> {
             unchecked: Vec::new(),
             present: vec![0; groups],
             present_sums: vec![0.0; groups],
+            clock: Clock::new(),
             best: None,
             events: Events::open(work.root)?,
             work,
@@ -330,6 +333,7 @@ impl<'a> Session<'a> {
     /// One epoch, or the rest of it, with its evaluation; false when interrupted.
     fn epoch(&mut self) -> Result<bool, TrainError> {
         let Work { settings, samples, rows, context, .. } = self.work;
+        self.clock.begin_epoch();
         let groups: Vec<usize> = rows.iter().map(|&row| samples.groups[row]).collect();
         let order = epoch_order(settings.sampler, rows, &groups, settings.seed, self.position.epochs);
         let batches = batches(&order, settings.batch_size as usize);
@@ -343,6 +347,7 @@ impl<'a> Session<'a> {
             context.observer.advance(1);
         }
         self.check_losses()?;
+        self.clock.lap(Part::Step);
         let epoch = self.position.epochs + 1;
         let validated = samples.rows(Split::Val);
         let Some(logits) = self.pass().logits(&validated, |x| Ok(self.judged().forward(x, false)))? else {
@@ -366,18 +371,24 @@ impl<'a> Session<'a> {
         };
         let train = parts(Split::Train, &order, &train, Some(&present), Areas::default()).line(samples);
         let val = parts(Split::Val, &validated, &val, None, areas).line(samples);
-        self.finish_epoch(&train, &val, q, &present)?;
+        self.clock.lap(Part::Evaluation);
+        let remark = self.finish_epoch(&train, &val, q, &present)?;
+        self.clock.lap(Part::Keeping);
+        self.clock.end_epoch();
+        tracing::info!("{remark}");
+        context.observer.remark(&remark);
         Ok(true)
     }
 
+    /// Keeps what an epoch gave, and says it in a line.
     fn finish_epoch(
         &mut self,
         train: &MetricsLine,
         val: &MetricsLine,
         q: Option<Vec<f64>>,
         present: &[f64],
-    ) -> Result<(), TrainError> {
-        let Work { settings, root, context, .. } = self.work;
+    ) -> Result<String, TrainError> {
+        let Work { settings, root, .. } = self.work;
         for line in [train, val] {
             let json = serde_json::to_string(line).expect("names and finite numbers are JSON");
             append_line(&root.join(METRICS_JSONL), &json)?;
@@ -405,9 +416,8 @@ impl<'a> Session<'a> {
             number(val.worst_group_accuracy),
             val.worst_group.as_deref().unwrap_or_default()
         );
-        tracing::info!("{remark}");
-        context.observer.remark(&remark);
-        self.save()
+        self.save()?;
+        Ok(remark)
     }
 
     /// Writes the checkpoint.

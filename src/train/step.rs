@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use super::TrainError;
+use super::clock::Part;
 use super::data::indices;
 use super::evaluate::sample_loss;
 use super::session::Session;
@@ -32,9 +33,11 @@ impl Session<'_> {
     pub(super) fn step(&mut self, rows: &[usize]) -> Result<(), TrainError> {
         let (images, device) = (self.work.images, self.work.images.device());
         let mut x = images.images(rows)?;
+        self.clock.lap(Part::Images);
         if let Some(augmenter) = &self.augmenter {
             x = augmenter.apply(&x, rows, self.position.epochs, self.work.context.pool)?;
         }
+        self.clock.lap(Part::Augmentation);
         if self.arithmetic.channels_last {
             to_channels_last(&mut x)?;
         }
@@ -66,6 +69,7 @@ impl Session<'_> {
         }
         self.position.steps = step;
         self.position.steps_in_epoch += 1;
+        self.clock.lap(Part::Step);
         Ok(())
     }
 
