@@ -160,10 +160,14 @@ int gd_autocast_end(int cuda, int was_enabled) {
   });
 }
 
-// In place, so that optimiser state and names stay with the tensor. Only 4-d tensors have the format.
+// In place, so that optimiser state and names stay with the tensor. Only 4-d tensors have the format. With one channel both orders are
+// one in memory and contiguous() changes nothing; strides must say channels-last all the same, or the first layer, and what follows it,
+// is computed in the other order: by to(), as Module.to(memory_format=...) does.
 int gd_channels_last(at::Tensor* tensor) {
   return guarded([&] {
-    if (tensor->dim() == 4) tensor->set_data(tensor->contiguous(at::MemoryFormat::ChannelsLast));
+    torch::NoGradGuard no_grad;
+    if (tensor->dim() != 4) return;
+    tensor->set_data(tensor->detach().to(tensor->options(), false, false, at::MemoryFormat::ChannelsLast));
   });
 }
 
