@@ -3,6 +3,7 @@
 
 use groupdistil::model::operations::Unit;
 use groupdistil::model::{Architecture, Classifier, LeftOut, ModelSpec};
+use groupdistil::torch::shim::to_channels_last;
 use tch::{Device, Kind, Tensor};
 
 use crate::support::run_python;
@@ -145,4 +146,14 @@ fn the_script_gives_the_eager_networks_outputs_at_any_batch_size() {
         assert_eq!(found.as_deref(), Some(b"{}".as_slice()));
         assert_eq!(groupdistil::torch::script::tensors(&path).unwrap().len(), state.len());
     }
+}
+
+/// torch 2.11: torch.nn.Conv2d(1, 64, 7).to(memory_format=torch.channels_last).weight.stride() is (49, 1, 7, 1).
+#[test]
+fn tensors_of_one_channel_become_channels_last_too() {
+    let mut kernel = Tensor::arange(64 * 49, (Kind::Float, Device::Cpu)).view([64, 1, 7, 7]);
+    let before = kernel.copy();
+    to_channels_last(&mut kernel).unwrap();
+    assert_eq!(kernel.stride(), [49, 1, 7, 1]);
+    assert_eq!(kernel, before);
 }
