@@ -25,8 +25,15 @@ pub fn write(evidence: &EvidenceJson) -> String {
         evidence.replicates,
         evidence.confidence * 100.0,
     );
-    for (title, level) in [("sample", (|arm| &arm.sample) as fn(&ArmJson) -> &Level), ("subject", |arm| &arm.subject)] {
-        let _ = writeln!(page, "## Per {title}\n");
+    // Of pictures a sample is a subject: one table says it all.
+    let alike = evidence.arms.iter().all(|arm| arm.sample == arm.subject);
+    let mut levels =
+        vec![("Per sample", (|arm| &arm.sample) as fn(&ArmJson) -> &Level), ("Per subject", |arm| &arm.subject)];
+    if alike {
+        levels = vec![("Per subject, which has one sample each", |arm| &arm.subject)];
+    }
+    for (title, level) in levels {
+        let _ = writeln!(page, "## {title}\n");
         page += &accuracies(evidence, level);
         for (what, value) in [
             ("Worst group", (|level| &level.worst_group_differences) as fn(&Level) -> &Vec<Difference>),
