@@ -313,7 +313,7 @@ impl TrainWire {
             absent: self.absent.unwrap_or(AbsentRule::Keep),
             temperature: self.temperature.unwrap_or(4.0),
             alpha: self.alpha.unwrap_or(0.9),
-            eta: self.eta.unwrap_or(0.3),
+            eta: self.eta.unwrap_or(0.1),
             adjustment: self.adjustment.unwrap_or(0.0),
             floor: self.floor.unwrap_or(0.0),
         };
