@@ -99,6 +99,7 @@ fn predictions_from_raw_scans_are_those_of_the_run() {
     scanners_that_were_never_trained_on_are_warned_of(&made);
     a_subject_without_a_usable_stack_has_a_row_that_says_why(&made);
     a_stack_that_cannot_be_read_is_a_row_with_a_warning(&made);
+    a_model_whose_images_would_be_others_is_refused(&made);
     bad_input_has_the_exit_codes_of_the_design(&made);
 }
 
@@ -182,6 +183,16 @@ fn a_stack_that_cannot_be_read_is_a_row_with_a_warning(made: &Made) {
     assert!(found[0]["warning"].contains("cannot be read"), "{:?}", found[0]);
     let text = std::fs::read_to_string(made.path("mixed.csv")).unwrap();
     assert!(!text.contains(patient.file_name().unwrap().to_str().unwrap()), "the patient's folder is named");
+}
+
+fn a_model_whose_images_would_be_others_is_refused(made: &Made) {
+    let [model, other, scans, out] = ["model.pt", "other.pt", "phantom/scans", "other.csv"].map(|name| made.text(name));
+    support::run_python("predict", "other_golden.py", &[&model, &other]);
+    let output = made.run(&["predict", &other, &scans, "--out", &out], 1);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("other.pt") && message.contains("train again"), "{message}");
+    assert!(!made.path("other.csv").exists());
+    made.run(&["doctor", "--model", &other], 1);
 }
 
 fn bad_input_has_the_exit_codes_of_the_design(made: &Made) {
