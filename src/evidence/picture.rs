@@ -38,9 +38,6 @@ fn differences(evidence: &EvidenceJson) -> Option<DotChart> {
     let ends = rows.iter().flat_map(|row| row.interval.into_iter().flatten().chain(row.mean));
     let widest = ends.fold(10.0, |widest: f64, value| widest.max(value.abs()));
     let half = (widest / 10.0).ceil() * 10.0;
-    let title = format!(
-        "worst group minus {name} of the same teacher, points: mean, {:.0} % interval over seeds",
-        100.0 * evidence.confidence
-    );
+    let title = format!("minus {name} of the same teacher, points ({:.0} % over seeds)", 100.0 * evidence.confidence);
     Some(DotChart { title, scale: [-half, half], rows })
 }

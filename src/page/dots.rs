@@ -10,7 +10,7 @@ const ROW: f64 = 22.0;
 const NAMES: f64 = 230.0;
 const WIDTH: f64 = 330.0;
 /// Between charts and around them, px.
-const MARGIN: f64 = 20.0;
+const MARGIN: f64 = 34.0;
 /// Above the first row: the headings, px.
 const HEAD: f64 = 58.0;
 /// Below the last row: the scale, px.
@@ -65,10 +65,11 @@ impl DotChart {
         let [low, high] = self.scale;
         let x = |value: f64| format!("{:.1}", left + ((value - low) / (high - low)).clamp(0.0, 1.0) * WIDTH);
         let bottom = height - FOOT;
-        let step = (high - low) / 5.0;
+        let step = (high - low) / 4.0;
         html! {
             text x=(left) y="46" { (self.title) }
-            @for tick in 0..=5_u8 {
+            // Four steps, so that a scale about 0 has it.
+            @for tick in 0..=4_u8 {
                 @let value = low + step * f64::from(tick);
                 line x1=(x(value)) x2=(x(value)) y1=(HEAD) y2=(bottom) stroke="#e3e9ed" {}
                 text x=(x(value)) y=(bottom + 16.0) text-anchor="middle" { (format!("{value:.0}")) }
