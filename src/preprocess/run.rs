@@ -27,7 +27,7 @@ use crate::outdir::{Opened, OutDir, Provenance, fingerprint};
 use crate::settings::preprocess::{Colour, PreprocessSettings, SplitMethod, Stratum};
 
 /// Raised when the same cohort and settings give other bytes.
-pub const GENERATION: &str = "preprocess/2";
+pub const GENERATION: &str = "preprocess/3";
 
 /// Images looked at to tell grey from RGB.
 const PROBES: usize = 16;

@@ -78,6 +78,10 @@ std::vector<at::Tensor> tensors(at::Tensor* const* pointers, size_t count) {
 // main, while there is one thread. A user's own value stays.
 __attribute__((constructor)) void ask_for_huge_pages() { setenv("THP_MEM_ALLOC_ENABLE", "1", 0); }
 
+// glibc raises its thresholds as large blocks are freed; what several threads leave between small blocks then stays resident and grows
+// with the cohort. Fixed, preprocess of 160 subjects needs 9 MiB more than of 32, else 51, for 2 to 4 % of its time.
+__attribute__((constructor)) void give_freed_memory_back() { mallopt(M_TRIM_THRESHOLD, 128 * 1024); }
+
 }  // namespace
 
 extern "C" {
