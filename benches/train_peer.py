@@ -20,7 +20,7 @@ from torchvision import transforms
 from torchvision.models import resnet18
 
 sys.path.append(str(Path(__file__).parent.parent / "tests/python"))
-from compact_resnet import CompactResNet
+from small_resnets import COMPACT, SmallResNet
 
 MODE, SPEC = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
 BEST = MODE == "best"
@@ -33,7 +33,7 @@ SHIFT, DEGREES, SCALE, GAMMA, NOISE = 0.06, 12.0, 0.12, 0.25, 0.05
 
 def network(arch, channels, classes):
     if arch == "compact-resnet":
-        return CompactResNet(channels, classes)
+        return SmallResNet(COMPACT, channels, classes)
     net = resnet18(num_classes=classes)
     net.conv1 = torch.nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
     return net
