@@ -167,11 +167,7 @@ impl OutDir {
 
     /// Writes `name` as indented JSON with a final newline.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), OutDirError> {
-        let path = self.path(name);
-        let mut bytes =
-            serde_json::to_vec_pretty(value).map_err(|source| OutDirError::Json { path: path.clone(), source })?;
-        bytes.push(b'\n');
-        Ok(fsx::write_atomic(&path, &bytes)?)
+        write_json(&self.path(name), value)
     }
 
     /// Writes `provenance.json`, then the folder's JSON, which makes the folder complete.
@@ -211,6 +207,18 @@ impl Collection {
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root.join(name)
     }
+
+    /// Writes `name` as indented JSON with a final newline.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), OutDirError> {
+        write_json(&self.path(name), value)
+    }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), OutDirError> {
+    let json = serde_json::to_vec_pretty(value);
+    let mut bytes = json.map_err(|source| OutDirError::Json { path: path.to_path_buf(), source })?;
+    bytes.push(b'\n');
+    Ok(fsx::write_atomic(path, &bytes)?)
 }
 
 /// Whether a folder holds anything but the lock and what a killed run left half written.

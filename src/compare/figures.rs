@@ -110,10 +110,11 @@ fn over_seeds(own: &BTreeMap<u64, f64>, baseline: Option<&BTreeMap<u64, f64>>, c
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn row(subject: &str, stack: &str, group: &str, label: &str, logit: f32) -> PredictionRow {
+    /// A test sample of two classes, `none` and `one`, with the logits 0 and `logit`.
+    pub(crate) fn row(subject: &str, stack: &str, group: &str, label: &str, logit: f32) -> PredictionRow {
         PredictionRow {
             sample_id: "s".into(),
             subject_id: subject.into(),

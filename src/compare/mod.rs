@@ -6,7 +6,7 @@
 
 pub mod figures;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -48,14 +48,6 @@ pub enum CompareError {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] FsError),
-    /// The result cannot be written as JSON.
-    #[error("`{}`: cannot be written as JSON", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// serde's reason.
-        source: serde_json::Error,
-    },
 }
 
 impl Classify for CompareError {
@@ -106,18 +98,14 @@ pub fn compare(
     let folder = Collection::open(options.out)?;
     // A result that no longer fits its runs must not be taken for one that does.
     fsx::remove_file(&folder.path(COMPARE_JSON))?;
-    let jobs = jobs(settings, options.dataset, &folder)?;
+    let (of, jobs) = jobs(settings, options.dataset, &folder)?;
     let CompareOptions { force, device, at_once, .. } = *options;
-    let done = train_several(
-        &jobs.iter().map(|one| one.job.clone()).collect::<Vec<_>>(),
-        &Manner { at_once, force, device },
-        context,
-    )?;
+    let done = train_several(&jobs, &Manner { at_once, force, device }, context)?;
     let up_to_date = done.iter().filter(|done| done.up_to_date).count();
     let mut runs = Vec::new();
-    for (ComparedJob { method, seed, job }, done) in jobs.iter().zip(&done) {
+    for ((of, job), done) in of.into_iter().zip(jobs).zip(&done) {
         let predictions = Predictions::read(&job.out.join(PREDICTIONS))?;
-        runs.push(compared((method, *seed), job.name.clone(), &done.run, &predictions));
+        runs.push(compared(of, job.name, &done.run, &predictions));
     }
     let teachers = settings.teacher_names();
     let methods: Vec<&str> =
@@ -133,29 +121,25 @@ pub fn compare(
         runs,
     };
     write_csv(&compare.runs, &folder.path(COMPARE_CSV))?;
-    let path = folder.path(COMPARE_JSON);
-    let mut bytes =
-        serde_json::to_vec_pretty(&compare).map_err(|source| CompareError::Json { path: path.clone(), source })?;
-    bytes.push(b'\n');
-    fsx::write_atomic(&path, &bytes)?;
+    folder.write_json(COMPARE_JSON, &compare)?;
     Ok(CompareSummary { compare, up_to_date })
 }
 
-/// A training of the comparison.
-struct ComparedJob {
-    method: String,
-    seed: u64,
-    job: Job,
-}
+/// What a training of the comparison is of.
+type MethodAndSeed = (String, u64);
 
 /// Per seed its teachers, then each method, as in the table.
-fn jobs(settings: &CompareSettings, dataset: &Path, folder: &Collection) -> Result<Vec<ComparedJob>, CompareError> {
-    let mut jobs = Vec::new();
+fn jobs(
+    settings: &CompareSettings,
+    dataset: &Path,
+    folder: &Collection,
+) -> Result<(Vec<MethodAndSeed>, Vec<Job>), CompareError> {
+    let (mut of, mut jobs) = (Vec::new(), Vec::new());
     let mut add = |method: &str, seed: u64, wave: usize, training: TrainSettings| {
         let name = format!("seed-{seed}/{method}");
         let out = folder.path(&name);
-        let job = Job { name, wave, settings: training, dataset: dataset.to_path_buf(), out };
-        jobs.push(ComparedJob { method: method.to_owned(), seed, job });
+        of.push((method.to_owned(), seed));
+        jobs.push(Job { name, wave, settings: training, dataset: dataset.to_path_buf(), out });
     };
     for &seed in &settings.seeds {
         for number in (0..settings.teachers).filter(|_| settings.needs_teacher()) {
@@ -166,12 +150,12 @@ fn jobs(settings: &CompareSettings, dataset: &Path, folder: &Collection) -> Resu
             add(&method.name, seed, method.wave, settings.method_settings(method, seed, &runs)?);
         }
     }
-    Ok(jobs)
+    Ok((of, jobs))
 }
 
-fn compared((method, seed): (&str, u64), folder: String, run: &RunJson, predictions: &Predictions) -> ComparedRun {
+fn compared((method, seed): MethodAndSeed, folder: String, run: &RunJson, predictions: &Predictions) -> ComparedRun {
     ComparedRun {
-        method: method.to_owned(),
+        method,
         seed,
         run: folder,
         architecture: run.architecture.clone(),

@@ -1,7 +1,7 @@
 //! The cohort of a seed: from the phantom or the sources to a DATASET. A phantom's scans go once the DATASET is made, since a study
 //! has many and each is written again from its seed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::EvidenceError;
 use crate::context::Context;
@@ -9,7 +9,7 @@ use crate::formats::dataset::{DatasetJson, read_dataset_json};
 use crate::fsx;
 use crate::outdir::{Collection, fingerprint};
 use crate::settings::evidence::EvidenceSettings;
-use crate::settings::ingest::LabelsSettings;
+use crate::settings::ingest::IngestSettings;
 use crate::settings::phantom::PhantomSettings;
 use crate::{ingest, phantom, preprocess};
 
@@ -46,9 +46,9 @@ pub fn make(
 
 fn prepare(
     settings: &EvidenceSettings,
-    ingesting: &crate::settings::ingest::IngestSettings,
+    ingesting: &IngestSettings,
     sources: &[PathBuf],
-    root: &std::path::Path,
+    root: &Path,
     context: Context<'_>,
 ) -> Result<(), EvidenceError> {
     let cohort = root.join("cohort");
@@ -60,7 +60,7 @@ fn prepare(
 fn of_phantom(
     settings: &EvidenceSettings,
     wanted: &PhantomSettings,
-    root: &std::path::Path,
+    root: &Path,
     context: Context<'_>,
 ) -> Result<(), EvidenceError> {
     let text = |key: &str| settings.resolved.get(key).map_or_else(String::new, ToString::to_string);
@@ -75,14 +75,9 @@ fn of_phantom(
     }
     let scans = root.join("phantom");
     phantom::write(wanted, &scans, true, context)?;
-    let key = root.join("phantom-key");
-    fsx::write_atomic(&key, phantom::PUBLIC_KEY)?;
-    let mut ingesting = settings.ingest.clone();
-    ingesting.key.get_or_insert(key);
-    if ingesting.labels.is_empty() {
-        ingesting.labels.push(LabelsSettings::plain(scans.join("labels.csv")));
-    }
+    let ingesting = phantom::ingest_settings(&settings.ingest, &scans, root.join("phantom-key"))?;
     prepare(settings, &ingesting, &[scans.join(phantom::SCANS)], root, context)?;
-    fsx::write_atomic(&marker, made_from.as_bytes())?;
-    Ok(fsx::remove_folder(&scans)?)
+    // The marker last: where it is, the scans are gone.
+    fsx::remove_folder(&scans)?;
+    Ok(fsx::write_atomic(&marker, made_from.as_bytes())?)
 }

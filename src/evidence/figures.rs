@@ -1,7 +1,10 @@
 //! Test figures of every arm and seed, and paired differences over the seeds with two intervals: Student's over the seeds (another
 //! cohort, another training) and a bootstrap over the subjects within each seed (the same networks, other patients).
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+
+use rayon::prelude::*;
 
 use super::tuning::Choices;
 use super::{Cohort, EvidenceError, final_run, folds};
@@ -134,7 +137,7 @@ pub fn arms(
 ) -> Result<Arms, EvidenceError> {
     let read = |arm| ArmOutcomes::read(arm, cohorts, folder);
     let outcomes = settings.arms.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let drawn = context.pool.install(|| Drawn::of(&outcomes, settings));
+    let drawn = context.pool.install(|| draw(&outcomes, settings));
     let one = |at: usize| -> Result<ArmJson, EvidenceError> {
         let ArmOutcomes { arm, seeds } = &outcomes[at];
         let first = final_run(cohorts[0].seed, &arm.name, folds(&cohorts[0])[0]);
@@ -195,44 +198,37 @@ impl<'a> ArmOutcomes<'a> {
     }
 }
 
-/// Worst-group and plain accuracies of every replicate, averaged over the seeds: by arm, then per sample and per subject.
-struct Drawn {
-    worst: Vec<[Vec<Option<f64>>; 2]>,
-    all: Vec<[Vec<Option<f64>>; 2]>,
+/// Accuracies of one replicate, averaged over the seeds.
+struct Averages {
+    worst: Option<f64>,
+    all: Option<f64>,
 }
 
-impl Drawn {
-    /// All arms see the same draws of a seed, so that differences stay paired.
-    fn of(outcomes: &[ArmOutcomes<'_>], settings: &EvidenceSettings) -> Self {
-        let strata: Vec<Strata> = outcomes[0].seeds.iter().map(|seed| Strata::new(&seed.strata)).collect();
-        let over_seeds = |arm: &ArmOutcomes<'_>, per: Per, replicate: u64| {
-            let of_seed = |(at, outcomes): (usize, &Outcomes)| {
-                outcomes.accuracies(per, Some(&strata[at].draw(settings.seeds[at], replicate)))
-            };
-            let drawn: Vec<Accuracies> = arm.seeds.iter().enumerate().map(of_seed).collect();
-            let average = |value: fn(&Accuracies) -> Option<f64>| {
-                drawn.iter().map(value).collect::<Option<Vec<f64>>>().and_then(|values| mean(&values))
-            };
-            (average(Accuracies::worst), average(|one| one.all))
-        };
-        use rayon::prelude::*;
-        let replicates = |arm: &ArmOutcomes<'_>, per: Per| -> (Vec<_>, Vec<_>) {
-            (0..u64::from(settings.replicates)).into_par_iter().map(|at| over_seeds(arm, per, at)).unzip()
-        };
-        let (mut worst, mut all) = (Vec::new(), Vec::new());
-        for arm in outcomes {
-            let (samples, subjects) = (replicates(arm, Per::Sample), replicates(arm, Per::Subject));
-            worst.push([samples.0, subjects.0]);
-            all.push([samples.1, subjects.1]);
-        }
-        Self { worst, all }
-    }
+/// Of every replicate: by arm, then per sample and per subject. All arms see the same draws of a seed, so that differences stay paired.
+fn draw(outcomes: &[ArmOutcomes<'_>], settings: &EvidenceSettings) -> Vec<Vec<[Averages; 2]>> {
+    let strata: Vec<Strata> = outcomes[0].seeds.iter().map(|seed| Strata::new(&seed.strata)).collect();
+    let replicate = |number: u64| {
+        let of_seeds = strata.iter().zip(&settings.seeds);
+        let times: Vec<Vec<u32>> = of_seeds.map(|(strata, &seed)| strata.draw(seed, number)).collect();
+        let of_arm = |arm: &ArmOutcomes<'_>| [Per::Sample, Per::Subject].map(|per| over_seeds(&arm.seeds, per, &times));
+        outcomes.iter().map(of_arm).collect()
+    };
+    (0..u64::from(settings.replicates)).into_par_iter().map(replicate).collect()
+}
+
+fn over_seeds(seeds: &[Outcomes], per: Per, times: &[Vec<u32>]) -> Averages {
+    let drawn: Vec<Accuracies> =
+        seeds.iter().zip(times).map(|(seed, times)| seed.accuracies(per, Some(times))).collect();
+    let average = |value: fn(&Accuracies) -> Option<f64>| {
+        drawn.iter().map(value).collect::<Option<Vec<f64>>>().and_then(|values| mean(&values))
+    };
+    Averages { worst: average(Accuracies::worst), all: average(|one| one.all) }
 }
 
 fn level(
     settings: &EvidenceSettings,
     (outcomes, at): (&[ArmOutcomes<'_>], usize),
-    drawn: &Drawn,
+    drawn: &[Vec<[Averages; 2]>],
     per: Per,
 ) -> Option<Level> {
     let arm = outcomes[at].arm;
@@ -245,68 +241,48 @@ fn level(
     };
     let kind = usize::from(per == Per::Subject);
     let tail = (1.0 - settings.confidence) / 2.0;
-    let differences = |value: fn(&Figures) -> Option<f64>,
-                       drawn: &[[Vec<Option<f64>>; 2]]|
-     -> Option<Vec<Difference>> {
-        let named = settings.references.iter().filter_map(|name| settings.reference(arm, name));
-        let one = |reference: &Arm| {
-            let other = outcomes.iter().position(|one| one.arm.name == reference.name)?;
-            let (own, theirs) = (values(at, value)?, values(other, value)?);
-            let by_seed: Vec<f64> = own.iter().zip(&theirs).map(|(own, other)| own - other).collect();
-            let replicates: Vec<Option<f64>> =
-                drawn[at][kind].iter().zip(&drawn[other][kind]).map(|(own, other)| Some((*own)? - (*other)?)).collect();
-            let count = |wanted: std::cmp::Ordering| by_seed.iter().filter(|one| one.total_cmp(&0.0) == wanted).count();
-            use std::cmp::Ordering::{Equal, Greater, Less};
-            Some(Difference {
-                to: reference.name.clone(),
-                mean: mean(&by_seed)?,
-                interval: t_interval(&by_seed, tail).map(|one| [one.low, one.high]),
-                subject_interval: percentile(&replicates, tail).map(|one| [one.low, one.high]),
-                signs: [count(Greater), count(Equal), count(Less)],
-            })
+    let differences =
+        |value: fn(&Figures) -> Option<f64>, average: fn(&Averages) -> Option<f64>| -> Option<Vec<Difference>> {
+            let named = settings.references.iter().filter_map(|name| settings.reference(arm, name));
+            let one = |reference: &Arm| {
+                let other = outcomes.iter().position(|one| one.arm.name == reference.name)?;
+                let (own, theirs) = (values(at, value)?, values(other, value)?);
+                let by_seed: Vec<f64> = own.iter().zip(&theirs).map(|(own, other)| own - other).collect();
+                let of = |arms: &Vec<[Averages; 2]>| Some(average(&arms[at][kind])? - average(&arms[other][kind])?);
+                let replicates: Vec<Option<f64>> = drawn.iter().map(of).collect();
+                let count = |wanted: Ordering| by_seed.iter().filter(|one| one.total_cmp(&0.0) == wanted).count();
+                Some(Difference {
+                    to: reference.name.clone(),
+                    mean: mean(&by_seed)?,
+                    interval: t_interval(&by_seed, tail).map(|one| [one.low, one.high]),
+                    subject_interval: percentile(&replicates, tail).map(|one| [one.low, one.high]),
+                    signs: [count(Ordering::Greater), count(Ordering::Equal), count(Ordering::Less)],
+                })
+            };
+            named.map(one).collect()
         };
-        named.map(one).collect()
-    };
     Some(Level {
         accuracy: spread(|figures| figures.accuracy)?,
         mean_group_accuracy: spread(|figures| figures.mean_group_accuracy)?,
         worst_group_accuracy: spread(|figures| figures.worst_group_accuracy)?,
-        worst_group_differences: differences(|figures| figures.worst_group_accuracy, &drawn.worst)?,
-        accuracy_differences: differences(|figures| figures.accuracy, &drawn.all)?,
+        worst_group_differences: differences(|figures| figures.worst_group_accuracy, |drawn| drawn.worst)?,
+        accuracy_differences: differences(|figures| figures.accuracy, |drawn| drawn.all)?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(subject: &str, group: &str, label: &str, logit: f32) -> PredictionRow {
-        PredictionRow {
-            sample_id: String::new(),
-            subject_id: subject.into(),
-            stack_id: subject.into(),
-            split: Split::Test,
-            label: label.into(),
-            acquisition_group: group.into(),
-            group: group.into(),
-            site: None,
-            vendor: None,
-            model: None,
-            field_strength_t: None,
-            sex: None,
-            age_years: None,
-            logits: vec![0.0, logit],
-        }
-    }
+    use crate::compare::figures::tests::row;
 
     /// Group a: subject x with two samples right and one wrong, y with one wrong; group b: z with one right.
     fn outcomes() -> Outcomes {
         let rows = [
-            row("x", "a", "one", 2.0),
-            row("x", "a", "one", 2.0),
-            row("x", "a", "one", -1.0),
-            row("y", "a", "none", 1.0),
-            row("z", "b", "none", -1.0),
+            row("x", "x", "a", "one", 2.0),
+            row("x", "x", "a", "one", 2.0),
+            row("x", "x", "a", "one", -1.0),
+            row("y", "y", "a", "none", 1.0),
+            row("z", "z", "b", "none", -1.0),
         ];
         Outcomes::of(&rows, &["none".to_owned(), "one".to_owned()])
     }

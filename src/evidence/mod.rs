@@ -91,9 +91,6 @@ pub enum EvidenceError {
         /// What is missing.
         what: &'static str,
     },
-    /// The result cannot be written as JSON.
-    #[error("the result cannot be written as JSON")]
-    Json(#[from] serde_json::Error),
 }
 
 fn show_folds(folds: Option<usize>) -> String {
@@ -179,15 +176,9 @@ pub fn run(
     fsx::write_atomic(&folder.path(EVIDENCE_PICTURE), picture::draw(&evidence).as_bytes())?;
     provenance.note("trainings", study.trainings);
     provenance.note("trainings_up_to_date", study.up_to_date);
-    fsx::write_atomic(&folder.path("provenance.json"), &json_bytes(&provenance.end())?)?;
-    fsx::write_atomic(&folder.path(EVIDENCE_JSON), &json_bytes(&evidence)?)?;
+    folder.write_json("provenance.json", &provenance.end())?;
+    folder.write_json(EVIDENCE_JSON, &evidence)?;
     Ok(EvidenceSummary { evidence, page, trainings: study.trainings, up_to_date: study.up_to_date })
-}
-
-fn json_bytes(value: &impl Serialize) -> Result<Vec<u8>, EvidenceError> {
-    let mut bytes = serde_json::to_vec_pretty(value)?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 /// The tuning seeds' cohorts, then the others'.

@@ -115,7 +115,7 @@ fn difference(value: &Difference) -> String {
 fn differences<'a>(evidence: &'a EvidenceJson, what: &str, of: impl Fn(&'a ArmJson) -> &'a Vec<Difference>) -> String {
     let mut references: Vec<&str> = Vec::new();
     for found in evidence.arms.iter().flat_map(&of) {
-        let name = found.to.split("-from-").next().unwrap_or(&found.to);
+        let name = found.method();
         if !references.contains(&name) {
             references.push(name);
         }
@@ -124,10 +124,7 @@ fn differences<'a>(evidence: &'a EvidenceJson, what: &str, of: impl Fn(&'a ArmJs
         return String::new();
     }
     let row = |arm: &'a ArmJson| {
-        let cell = |name: &&str| {
-            let is_it = |one: &&Difference| one.to == **name || one.to.starts_with(&format!("{name}-from-"));
-            of(arm).iter().find(is_it).map_or_else(String::new, difference)
-        };
+        let cell = |name: &&str| of(arm).iter().find(|one| one.method() == *name).map_or_else(String::new, difference);
         std::iter::once(arm.name.clone()).chain(references.iter().map(cell)).collect::<Vec<_>>()
     };
     let head: Vec<String> =

@@ -24,10 +24,9 @@ fn worst(evidence: &EvidenceJson) -> DotChart {
 /// `None` without a reference.
 fn differences(evidence: &EvidenceJson) -> Option<DotChart> {
     let reference = evidence.arms.iter().find_map(|arm| arm.sample.worst_group_differences.first())?;
-    let name = reference.to.split("-from-").next().unwrap_or(&reference.to).to_owned();
+    let name = reference.method();
     let row = |arm: &ArmJson| {
-        let is_it = |to: &str| to == name || to.starts_with(&format!("{name}-from-"));
-        let found = arm.sample.worst_group_differences.iter().find(|one| is_it(&one.to));
+        let found = arm.sample.worst_group_differences.iter().find(|one| one.method() == name);
         found.map_or_else(Dots::default, |one| Dots {
             values: Vec::new(),
             mean: Some(100.0 * one.mean),

@@ -75,6 +75,13 @@ pub struct Difference {
     pub signs: [usize; 3],
 }
 
+impl Difference {
+    /// The method of the other arm, whatever its teacher.
+    pub fn method(&self) -> &str {
+        self.to.split("-from-").next().unwrap_or(&self.to)
+    }
+}
+
 /// One level of an arm's figures: per sample or per subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

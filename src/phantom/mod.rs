@@ -32,6 +32,7 @@ use crate::context::Context;
 use crate::failure::{Classify, FailureKind};
 use crate::fsx::{self, FsError};
 use crate::outdir::{Opened, OutDir, OutDirError, Provenance, fingerprint};
+use crate::settings::ingest::{IngestSettings, LabelsSettings};
 use crate::settings::phantom::PhantomSettings;
 use cohort::{Subject, subjects};
 use scanner::{Site, Style, sites};
@@ -42,7 +43,7 @@ use write::{Job, Written, write_subject};
 /// Folder of the images inside the phantom's folder; `labels.csv` and `truth.json` lie beside it.
 pub const SCANS: &str = "scans";
 /// A key for pseudonyms of the phantom's persons, who do not exist: public, so that a cohort is the same on every machine.
-pub const PUBLIC_KEY: &[u8] = b"the phantom's persons do not exist";
+const PUBLIC_KEY: &[u8] = b"the phantom's persons do not exist";
 const FINAL: &str = "truth.json";
 const SCHEMA: &str = "groupdistil.phantom-truth/1";
 /// Raised when the same settings give other bytes, so that an old folder is not taken for up to date.
@@ -138,6 +139,22 @@ pub fn write(
     folder.complete(&provenance.end(), &truth)?;
     summary.up_to_date = false;
     Ok(summary)
+}
+
+/// The settings by which a phantom in `folder` is ingested: the public key, written to `key`, and its own labels, where none are given.
+///
+/// # Errors
+/// The key cannot be written.
+pub fn ingest_settings(given: &IngestSettings, folder: &Path, key: PathBuf) -> Result<IngestSettings, FsError> {
+    let mut settings = given.clone();
+    if settings.key.is_none() {
+        fsx::write_atomic(&key, PUBLIC_KEY)?;
+        settings.key = Some(key);
+    }
+    if settings.labels.is_empty() {
+        settings.labels.push(LabelsSettings::plain(folder.join("labels.csv")));
+    }
+    Ok(settings)
 }
 
 fn count(subjects: &[Subject], sites: &[Site]) -> BTreeMap<String, BTreeMap<String, BTreeMap<String, usize>>> {

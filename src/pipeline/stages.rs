@@ -8,9 +8,8 @@ use crate::audit::{self, ModelSource};
 use crate::context::Context;
 use crate::export::{self, ExportOptions, ExportSummary};
 use crate::formats::dataset::read_dataset_json;
-use crate::fsx;
 use crate::outdir::Collection;
-use crate::settings::ingest::{IngestSettings, LabelsSettings};
+use crate::settings::ingest::IngestSettings;
 use crate::settings::pipeline::{PipelineSettings, TEACHER};
 use crate::settings::train::{TrainSettings, TrainWire};
 use crate::{ingest, phantom, preprocess, train};
@@ -94,18 +93,11 @@ impl Stages<'_> {
 
     /// What is ingested: the user's scans, or the phantom with its labels and its public key.
     fn sources(&self) -> Result<(Vec<PathBuf>, IngestSettings), PipelineError> {
-        let mut ingest = self.settings.ingest.clone();
-        let Some(wanted) = &self.settings.phantom else { return Ok((self.settings.sources.clone(), ingest)) };
+        let given = &self.settings.ingest;
+        let Some(wanted) = &self.settings.phantom else { return Ok((self.settings.sources.clone(), given.clone())) };
         let folder = self.collection.path("phantom");
         phantom::write(wanted, &folder, true, self.context)?;
-        if ingest.key.is_none() {
-            let key = self.collection.path("phantom-key");
-            fsx::write_atomic(&key, phantom::PUBLIC_KEY)?;
-            ingest.key = Some(key);
-        }
-        if ingest.labels.is_empty() {
-            ingest.labels.push(LabelsSettings::plain(folder.join("labels.csv")));
-        }
+        let ingest = phantom::ingest_settings(given, &folder, self.collection.path("phantom-key"))?;
         Ok((vec![folder.join(phantom::SCANS)], ingest))
     }
 

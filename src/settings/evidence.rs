@@ -215,9 +215,9 @@ impl EvidenceSettings {
         if let Some(name) = protocol.references.iter().find(|name| !methods.contains(name.as_str())) {
             return Err(wrong("evidence.references", format!("`{name}`"), "methods of the study"));
         }
-        let seeds = seeds("seeds", protocol.seeds.unwrap_or(10), protocol.first_seed.unwrap_or(0))?;
+        let seeds = seeds_of("seeds", protocol.seeds.unwrap_or(10), protocol.first_seed.unwrap_or(0))?;
         let first = protocol.first_tuning_seed.unwrap_or(100);
-        let tuning_seeds = self::seeds("tuning_seeds", protocol.tuning_seeds.unwrap_or(5), first)?;
+        let tuning_seeds = seeds_of("tuning_seeds", protocol.tuning_seeds.unwrap_or(5), first)?;
         if let Some(seed) = seeds.iter().find(|seed| tuning_seeds.contains(seed)) {
             return Err(wrong("evidence.seeds", format!("{seed} and others"), "seeds on which nothing was chosen"));
         }
@@ -311,7 +311,7 @@ fn check_cohorts(wire: &EvidenceWire) -> Result<(), EvidenceSettingsError> {
     Ok(())
 }
 
-fn seeds(key: &str, count: u32, first: u64) -> Result<Vec<u64>, EvidenceSettingsError> {
+fn seeds_of(key: &str, count: u32, first: u64) -> Result<Vec<u64>, EvidenceSettingsError> {
     if !(1..=1000).contains(&count) {
         return Err(wrong(format!("evidence.{key}"), count, "1 to 1000"));
     }
@@ -342,7 +342,7 @@ fn arms(wire: &EvidenceWire) -> Result<Vec<Arm>, EvidenceSettingsError> {
     if methods.is_empty() || methods.iter().collect::<BTreeSet<_>>().len() < methods.len() {
         return Err(wrong("evidence.methods", format!("{methods:?}"), "at least one, each once"));
     }
-    let mut trials = Trials::of(wire)?;
+    let mut trials = Trials::of(wire);
     let mut arms = Vec::new();
     for objective in teachers {
         let (own, base) = meaning(objective)?;
@@ -391,9 +391,9 @@ struct Trials<'a> {
 
 impl<'a> Trials<'a> {
     /// All methods must have had the same number of tries.
-    fn of(wire: &'a EvidenceWire) -> Result<Self, EvidenceSettingsError> {
+    fn of(wire: &'a EvidenceWire) -> Self {
         let each = wire.trials.values().map(Vec::len).max().unwrap_or(1);
-        Ok(Self { common: &wire.common, left: wire.trials.clone(), each })
+        Self { common: &wire.common, left: wire.trials.clone(), each }
     }
 
     fn take(

@@ -6,11 +6,11 @@ use crate::{Failure, setup, shell};
 /// Runs one benchmark, or lists them.
 pub fn run(arguments: &[&str]) -> Result<(), Failure> {
     let Some((name, rest)) = arguments.split_first() else {
-        println!("benchmarks: {}", names()?.join(", "));
+        println!("benchmarks: {}", names().join(", "));
         return Ok(());
     };
-    if !names()?.iter().any(|known| known == name) {
-        return Err(format!("there is no benchmark `{name}`; there are: {}", names()?.join(", ")));
+    if !names().iter().any(|known| known == name) {
+        return Err(format!("there is no benchmark `{name}`; there are: {}", names().join(", ")));
     }
     setup::setup(&setup::Wanted { cpu_only: false, tests: true })?;
     if *name == "preprocess" {
@@ -20,11 +20,6 @@ pub fn run(arguments: &[&str]) -> Result<(), Failure> {
 }
 
 /// The files of `benches/`, sorted.
-fn names() -> Result<Vec<String>, Failure> {
-    let folder = shell::project().join("benches");
-    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
-    let mut names: Vec<String> =
-        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".rs")?.to_owned())).collect();
-    names.sort();
-    Ok(names)
+fn names() -> Vec<String> {
+    shell::names("benches", "", ".rs")
 }

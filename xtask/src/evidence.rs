@@ -35,10 +35,5 @@ fn write_digits() -> Result<(), Failure> {
 
 /// The files of `pipelines/` that are studies, sorted.
 fn names() -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(shell::project().join("pipelines")) else { return Vec::new() };
-    let name =
-        |file: std::ffi::OsString| Some(file.to_str()?.strip_prefix("evidence-")?.strip_suffix(".toml")?.to_owned());
-    let mut names: Vec<String> = entries.filter_map(|entry| name(entry.ok()?.file_name())).collect();
-    names.sort();
-    names
+    shell::names("pipelines", "evidence-", ".toml")
 }

@@ -45,3 +45,12 @@ fn show(command: &Command) -> String {
     let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     format!("`{} {}`", command.get_program().to_string_lossy(), words.join(" "))
 }
+
+/// What stands between `prefix` and `suffix` in the names of a folder's files, sorted.
+pub fn names(folder: &str, prefix: &str, suffix: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(project().join(folder)).into_iter().flatten().flatten();
+    let between = |name: &str| Some(name.strip_prefix(prefix)?.strip_suffix(suffix)?.to_owned());
+    let mut names: Vec<String> = entries.filter_map(|entry| between(entry.file_name().to_str()?)).collect();
+    names.sort();
+    names
+}
