@@ -1,5 +1,5 @@
 //! Parse, log, run, exit code.
 
-fn main() -> std::process::ExitCode {
+fn main() -> ! {
     groupdistil::cli::main()
 }

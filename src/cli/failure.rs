@@ -1,7 +1,5 @@
 //! Errors of the command line: what is printed, and which exit code a script sees.
 
-use std::process::ExitCode;
-
 use crate::failure::{Classify, FailureKind};
 
 /// A failed command.
@@ -37,8 +35,8 @@ impl CliError {
 
     /// Prints the error with its causes on stderr and gives the exit code.
     #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
-    pub fn report(&self) -> ExitCode {
+    pub fn report(&self) -> i32 {
         eprintln!("error: {:#}", self.source);
-        ExitCode::from(self.kind.exit_code())
+        i32::from(self.kind.exit_code())
     }
 }

@@ -24,8 +24,8 @@ pub mod settings;
 #[cfg(feature = "torch")]
 pub mod train;
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -126,13 +126,19 @@ pub enum Command {
     Debug(debug::DebugArgs),
 }
 
-/// Parses the command line, runs the command and gives the exit code.
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.report(),
-    }
+/// Parses the command line, runs the command and ends the process with its exit code.
+pub fn main() -> ! {
+    let code = match Cli::try_parse() {
+        Ok(cli) => run(&cli).map_or_else(|error| error.report(), |()| 0),
+        Err(answer) => {
+            // Help and version come this way too. Where they cannot be printed, nothing can.
+            let _ = answer.print();
+            answer.exit_code()
+        }
+    };
+    let _ = std::io::stdout().flush();
+    // libtorch takes longer to put its registries away at exit than most commands need, and the system takes all back anyway.
+    signal_hook::low_level::exit(code)
 }
 
 fn run(cli: &Cli) -> Result<(), CliError> {

@@ -8,7 +8,7 @@ pub fn draw(evidence: &EvidenceJson) -> String {
     let names: Vec<String> = evidence.arms.iter().map(|arm| arm.name.clone()).collect();
     let mut charts = vec![worst(evidence)];
     charts.extend(differences(evidence));
-    dot_sheet(&evidence.title, &names, &charts)
+    dot_sheet(&evidence.title.replace('`', ""), &names, &charts)
 }
 
 fn worst(evidence: &EvidenceJson) -> DotChart {

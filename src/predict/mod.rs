@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tch::Device;
@@ -322,17 +321,19 @@ fn prepare(
     context: Context<'_>,
 ) -> Result<Prepared, PredictError> {
     let read = source::reader();
-    let one = |stack: &&CohortStack| {
+    let one = |index: usize| {
         if context.interrupt.is_set() {
-            return None;
+            return Err(PredictError::Interrupted);
         }
-        Some(preprocess::prepare_stack(&metadata.plan, stack, cohort.frames_of(stack), &*read))
+        let stack = stacks[index];
+        Ok(preprocess::prepare_stack(&metadata.plan, stack, cohort.frames_of(stack), &*read))
     };
     let mut prepared = Prepared::new();
-    for wave in memory::waves(stacks.iter().map(|stack| source::memory_bytes(stack)), default_cap_bytes()) {
-        let done: Option<Prepared> = context.pool.install(|| stacks[wave].par_iter().map(one).collect());
-        prepared.extend(done.ok_or(PredictError::Interrupted)?);
-    }
+    let bytes: Vec<u64> = stacks.iter().map(|stack| source::memory_bytes(stack)).collect();
+    memory::in_order(context.pool, (&bytes, default_cap_bytes()), one, |_, outcome| {
+        prepared.push(outcome?);
+        Ok::<(), PredictError>(())
+    })?;
     Ok(prepared)
 }
 

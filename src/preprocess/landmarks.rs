@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use super::error::PreprocessError;
 use super::intensity::percentiles;
 use super::memory;
@@ -80,20 +78,20 @@ impl FirstPass<'_> {
             return Ok(plan);
         }
         context.observer.begin("standard histogram", Some(training.len() as u64));
-        let one = |stack: &&CohortStack| {
+        let one = |index: usize| {
             if context.interrupt.is_set() {
                 return Err(PreprocessError::Interrupted);
             }
-            let found = of_stack(&plan, stack, self.cohort, self.read);
+            let found = of_stack(&plan, training[index], self.cohort, self.read);
             context.observer.advance(1);
             Ok(found)
         };
         let mut crops: Vec<Vec<f64>> = Vec::new();
-        for wave in memory::waves(training.iter().map(|stack| source::memory_bytes(stack)), self.max_memory_bytes) {
-            let found: Vec<Result<Vec<Vec<f64>>, _>> =
-                context.pool.install(|| training[wave].par_iter().map(one).collect());
-            crops.extend(found.into_iter().collect::<Result<Vec<_>, _>>()?.concat());
-        }
+        let bytes: Vec<u64> = training.iter().map(|stack| source::memory_bytes(stack)).collect();
+        memory::in_order(context.pool, (&bytes, self.max_memory_bytes), one, |_, found| {
+            crops.extend(found?);
+            Ok::<(), PreprocessError>(())
+        })?;
         context.observer.end();
         plan.intensity.standard_landmarks = Some(standard(&crops).ok_or(PreprocessError::NoLandmarks)?);
         Ok(plan)

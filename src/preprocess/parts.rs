@@ -1,10 +1,10 @@
 //! The work in parts: consecutive stacks that give one shard. A finished part is a shard and a record beside it, so that an
 //! interrupted run goes on behind the last finished part and ends with the same bytes. Parts depend on cohort and plan only.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::PreprocessError;
@@ -138,7 +138,7 @@ fn pixel_cap(work: &Work<'_>) -> Result<u64, PreprocessError> {
     Ok(cap)
 }
 
-/// Does all parts that are not done yet and gives the records of all. A part is written while the next one is prepared.
+/// Does all parts that are not done yet and gives the records of all. A part is written while the stacks of the next are prepared.
 ///
 /// # Errors
 /// [`PreprocessError::MemoryCap`], [`PreprocessError::Interrupted`], or a file operation that failed.
@@ -146,27 +146,33 @@ pub fn run(work: &Work<'_>, out: &OutDir, context: Context<'_>) -> Result<Vec<Pa
     let cap = pixel_cap(work)?;
     fsx::create_folder(&out.path(PARTS_FOLDER))?;
     context.observer.begin("preprocess", Some(work.selected.len() as u64));
-    let mut records = Vec::new();
-    let mut unwritten: Option<Part> = None;
-    let write_last = |part: Option<Part>| part.map(|part| part.write(work.plan, out)).transpose();
+    let mut records = BTreeMap::new();
+    let mut unfinished = Vec::new();
     for (number, range) in divide(work).into_iter().enumerate() {
-        let done = if out.resumed { finished(out, number, range.len()) } else { None };
-        if let Some(record) = done {
-            context.observer.advance(range.len() as u64);
-            records.extend(write_last(unwritten.take())?);
-            records.push(record);
-            continue;
+        match finished(out, number, range.len()).filter(|_| out.resumed) {
+            Some(record) => {
+                context.observer.advance(range.len() as u64);
+                records.insert(number, record);
+            }
+            None => unfinished.extend(range.clone().map(|position| (number, position, position + 1 == range.end))),
         }
-        let last = unwritten.take();
-        let (written, prepared) =
-            context.pool.join(|| write_last(last), || prepare(work, cap, context, (number, range)));
-        // What is finished is kept, also when the next part is interrupted.
-        records.extend(written?);
-        unwritten = Some(prepared?);
     }
-    records.extend(write_last(unwritten)?);
+    let index = |position: usize| work.selected[unfinished[position].1];
+    let stack = |position: usize| &work.cohort.stacks[index(position)];
+    let bytes: Vec<u64> = (0..unfinished.len()).map(|position| source::memory_bytes(stack(position))).collect();
+    let mut part = Part::default();
+    let prepare = |position| prepare(work, stack(position), context);
+    memory::in_order(context.pool, (&bytes, cap), prepare, |position, outcome| {
+        part.push(outcome?);
+        let (number, _, is_last) = unfinished[position];
+        if is_last {
+            let part = std::mem::take(&mut part);
+            records.insert(number, context.pool.install(|| part.write(number, work.plan, out))?);
+        }
+        Ok::<(), PreprocessError>(())
+    })?;
     context.observer.end();
-    Ok(records)
+    Ok(records.into_values().collect())
 }
 
 /// Removes the records; what they say is in the tables by then.
@@ -189,20 +195,18 @@ fn finished(out: &OutDir, number: usize, stacks: usize) -> Option<PartRecord> {
     (whole && record.stacks.len() == stacks && record.shard.file == images::shard_name(number)).then_some(record)
 }
 
-/// A part whose stacks are prepared and whose shard is not written yet.
+/// A part whose shard is not written yet: the stacks that are prepared so far.
+#[derive(Default)]
 struct Part {
-    number: usize,
     rows: usize,
     pixels: Vec<f16>,
     stacks: Vec<StackRecord>,
 }
 
-impl Part {
-    fn new(number: usize) -> Self {
-        Self { number, rows: 0, pixels: Vec::new(), stacks: Vec::new() }
-    }
+type Outcome = Result<(QualityRow, PreparedStack), StackRejected>;
 
-    fn push(&mut self, outcome: Result<(QualityRow, PreparedStack), StackRejected>) {
+impl Part {
+    fn push(&mut self, outcome: Outcome) {
         let record = match outcome {
             Ok((quality, prepared)) => {
                 self.rows += prepared.samples.len();
@@ -225,46 +229,27 @@ impl Part {
     }
 
     /// Writes the shard, then the record that says it is whole.
-    fn write(self, plan: &Plan, out: &OutDir) -> Result<PartRecord, PreprocessError> {
+    fn write(self, number: usize, plan: &Plan, out: &OutDir) -> Result<PartRecord, PreprocessError> {
         let _written = tracing::trace_span!("shards").entered();
-        let file = images::shard_name(self.number);
+        let file = images::shard_name(number);
         let bytes = images::npy_bytes(plan.image_shape(), &self.pixels);
         drop(self.pixels);
         let (written, sha256) = rayon::join(|| images::write_shard(&out.path(&file), &bytes), || sha256_hex(&bytes));
         written?;
         let record = PartRecord { shard: ShardInfo { file, rows: self.rows, sha256 }, stacks: self.stacks };
-        out.write_json(&relative(self.number), &record)?;
+        out.write_json(&relative(number), &record)?;
         Ok(record)
     }
 }
 
-/// Prepares the stacks of a part, as many at a time as the cap on pixels allows.
-fn prepare(
-    work: &Work<'_>,
-    cap_bytes: u64,
-    context: Context<'_>,
-    (number, range): (usize, std::ops::Range<usize>),
-) -> Result<Part, PreprocessError> {
-    let one = |&index: &usize| {
-        if context.interrupt.is_set() {
-            return Err(PreprocessError::Interrupted);
-        }
-        let stack = &work.cohort.stacks[index];
-        let prepared = prepare_stack(work.plan, stack, work.cohort.frames_of(stack), work.read);
-        context.observer.advance(1);
-        Ok(prepared.map(|prepared| (quality(stack, &prepared), prepared)))
-    };
-    let selected = &work.selected[range];
-    let bytes = selected.iter().map(|&index| source::memory_bytes(&work.cohort.stacks[index]));
-    let mut part = Part::new(number);
-    for wave in memory::waves(bytes, cap_bytes) {
-        let prepared: Vec<Result<_, PreprocessError>> =
-            context.pool.install(|| selected[wave].par_iter().map(one).collect());
-        for outcome in prepared {
-            part.push(outcome?);
-        }
+/// Prepares one stack.
+fn prepare(work: &Work<'_>, stack: &CohortStack, context: Context<'_>) -> Result<Outcome, PreprocessError> {
+    if context.interrupt.is_set() {
+        return Err(PreprocessError::Interrupted);
     }
-    Ok(part)
+    let prepared = prepare_stack(work.plan, stack, work.cohort.frames_of(stack), work.read);
+    context.observer.advance(1);
+    Ok(prepared.map(|prepared| (quality(stack, &prepared), prepared)))
 }
 
 fn relative(number: usize) -> String {
