@@ -27,6 +27,10 @@ use tracing_subscriber::layer::{Context as LayerContext, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 const RUNS: usize = 5;
+/// Runs in which the peers take part: they need minutes each.
+const PEER_RUNS: usize = 3;
+/// Our stages that the peers have too; the others are leakage, grey values for the report, tables and contact sheets.
+const SAME_STAGES: [&str; 5] = ["decode", "orient", "resample", "intensity", "shards"];
 /// Subjects of `phantom --preset large`.
 const SUBJECTS: &str = "54";
 /// Its site with one DICOM file per image and one series per slice.
@@ -167,7 +171,7 @@ fn median(values: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// Seconds spent in each span of the library, all threads together.
+/// Seconds spent in each span of the library without the spans in it, all threads together.
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<BTreeMap<&'static str, f64>>>);
 
@@ -178,8 +182,12 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 
     fn on_exit(&self, id: &tracing::span::Id, context: LayerContext<'_, S>) {
         let span = context.span(id).unwrap();
-        let begun = *span.extensions().get::<Instant>().unwrap();
-        *self.0.lock().unwrap().entry(span.metadata().name()).or_default() += begun.elapsed().as_secs_f64();
+        let seconds = span.extensions().get::<Instant>().unwrap().elapsed().as_secs_f64();
+        let mut spent = self.0.lock().unwrap();
+        *spent.entry(span.metadata().name()).or_default() += seconds;
+        if let Some(outer) = span.parent() {
+            *spent.entry(outer.metadata().name()).or_default() -= seconds;
+        }
     }
 }
 
@@ -226,19 +234,34 @@ fn limits(files: &Files) -> (f64, f64) {
     (decoded, copied)
 }
 
+/// Our stages that the peers have too, and how much longer each peer takes with one process.
+fn print_same(seconds: f64, middle: &BTreeMap<String, f64>) {
+    println!("of these what peers do too ({}): {seconds:.3}", SAME_STAGES.join(", "));
+    for peer in ["simpleitk", "monai", "torchio"] {
+        if let Some(peers) = middle.get(&format!("{peer}, dicom, 1")) {
+            println!("    {peer} to that: {:.1}", peers / seconds);
+        }
+    }
+}
+
 fn main() {
     let given = std::env::args().skip(1).find(|argument| argument.parse::<u32>().is_ok());
     let files = Files::make(given.as_deref().unwrap_or(SUBJECTS));
     let alone = std::env::args().any(|argument| argument == "ours");
     let mut entries = entries();
     entries.retain(|entry| !alone || entry.name.starts_with("groupdistil"));
-    for _ in 0..RUNS {
+    for run in 0..RUNS {
         for entry in &mut entries {
+            if run >= PEER_RUNS && !entry.name.starts_with("groupdistil") {
+                continue;
+            }
+            // What the one before has left to write is not waited for by this one.
+            assert!(Command::new("sync").status().unwrap().success());
             let seconds = (entry.run)(&files);
             entry.seconds.push(seconds);
         }
     }
-    println!("\nwarm, {RUNS} runs in turn; name, source, threads\n");
+    println!("\nwarm, {RUNS} runs in turn, peers in {PEER_RUNS} of them; name, source, threads\n");
     println!("{:<36}{:>10}{:>10}{:>10}{:>10}", "", "median s", "least s", "most s", "ratio");
     let middle: BTreeMap<String, f64> = entries.iter().map(|e| (e.name.clone(), median(&e.seconds))).collect();
     for Entry { name, seconds, .. } in &entries {
@@ -259,8 +282,13 @@ fn main() {
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(spans.clone())).unwrap();
     for (same_steps, name) in [(true, "the same steps"), (false, "defaults")] {
         println!("\nwhere the time goes, {name}, dicom, one thread (the run of the median of {RUNS}):");
-        for (stage, seconds) in stages(&files, &spans, same_steps) {
+        let found = stages(&files, &spans, same_steps);
+        for (stage, seconds) in &found {
             println!("{stage:<36}{seconds:>10.3}");
+        }
+        if same_steps {
+            let same = found.iter().filter(|(stage, _)| SAME_STAGES.contains(&stage.as_str()));
+            print_same(same.map(|(_, seconds)| seconds).sum(), &middle);
         }
     }
     let found: Vec<(f64, f64)> = (0..RUNS).map(|_| limits(&files)).collect();

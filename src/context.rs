@@ -13,6 +13,8 @@ pub trait Observer: Send + Sync {
     fn advance(&self, items: u64);
     /// A short remark on the current step, for example the running loss.
     fn remark(&self, text: &str);
+    /// A line that stays, above the progress: a row of a table that grows.
+    fn line(&self, _text: &str) {}
     /// The current step has ended.
     fn end(&self);
 }

@@ -77,6 +77,15 @@ impl Observer for Reporter {
         self.with_bar(|bar| bar.set_message(text.to_owned()));
     }
 
+    #[expect(clippy::print_stderr, reason = "plain progress lines are this type's purpose")]
+    fn line(&self, text: &str) {
+        match self.mode {
+            Mode::Bars => self.with_bar(|bar| bar.println(text)),
+            Mode::Lines => eprintln!("{text}"),
+            Mode::Nothing => {}
+        }
+    }
+
     fn end(&self) {
         self.with_bar(ProgressBar::finish_and_clear);
         if let Ok(mut bar) = self.bar.lock() {

@@ -9,6 +9,8 @@ pub mod dfr;
 pub mod erm;
 pub mod group_distil;
 pub mod group_dro;
+#[cfg(test)]
+mod hand_tests;
 pub mod jtt;
 pub mod kd;
 mod lasso;

@@ -54,7 +54,7 @@ fn places(stack: &CoarseStack, slice: usize, centre_mm: (f64, f64), radius_mm: f
     for row in 0..stack.size.0 {
         for column in 0..stack.size.1 {
             let place = stack.place_mm(slice, row, column);
-            if (place.0 - centre_mm.0).hypot(place.1 - centre_mm.1) <= radius_mm {
+            if libm::hypot(place.0 - centre_mm.0, place.1 - centre_mm.1) <= radius_mm {
                 inside.push((row, column));
             }
         }
@@ -107,7 +107,7 @@ fn jumps_mm(stack: &CoarseStack, maps: &[(usize, Array2<f32>)], heart: &Heart, r
     let sure = |centre: &Option<((f64, f64), f64)>| centre.filter(|centre| centre.1 >= least).map(|centre| centre.0);
     let jump = |three: &[Option<((f64, f64), f64)>]| {
         let (before, here, after) = (sure(&three[0])?, sure(&three[1])?, sure(&three[2])?);
-        Some((here.0 - (before.0 + after.0) / 2.0).hypot(here.1 - (before.1 + after.1) / 2.0))
+        Some(libm::hypot(here.0 - (before.0 + after.0) / 2.0, here.1 - (before.1 + after.1) / 2.0))
     };
     centres.windows(3).map(jump).collect()
 }

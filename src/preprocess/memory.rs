@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc;
-use std::thread;
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 
 use crate::fsx;
 
@@ -27,40 +26,32 @@ pub fn in_order<R: Send, E>(
     mut take: impl FnMut(usize, R) -> Result<(), E>,
 ) -> Result<(), E> {
     let threads = pool.current_num_threads();
+    if threads == 1 {
+        return (0..bytes.len()).try_for_each(|index| take(index, pool.install(|| work(index))));
+    }
     let lanes: Vec<ThreadPool> =
         (0..threads).filter_map(|_| ThreadPoolBuilder::new().num_threads(1).build().ok()).collect();
-    // Where the system gives no more threads, `pool` does it all.
-    let spread = if lanes.len() < threads { bytes.len() } else { bytes.len().min(threads - 1) };
-    let (work, lanes) = (&work, &lanes);
-    thread::scope(|scope| {
+    let pools: Vec<&ThreadPool> = lanes.iter().chain([pool]).collect();
+    let mut window = Window::new(bytes, cap_bytes, threads, lanes.len());
+    let work = &work;
+    with_scopes(&pools, Vec::new(), |scopes| {
         let (sender, results) = mpsc::channel();
-        let mut under_way = UnderWay { in_lanes: vec![0; lanes.len()], in_pool: 0, bytes: 0 };
-        let (mut begun, mut early) = (0, BTreeMap::new());
+        let mut early = BTreeMap::new();
         for next in 0..bytes.len() {
             let result = loop {
-                while begun < bytes.len().min(next + PER_LANE * threads) && under_way.fits(bytes[begun], cap_bytes) {
-                    let is_spread = begun + spread >= bytes.len();
-                    let Some(place) = (if is_spread { under_way.pool(threads) } else { under_way.lane() }) else {
-                        break;
-                    };
-                    under_way.begin(place, bytes[begun]);
-                    let (index, sender) = (begun, sender.clone());
-                    scope.spawn(move || {
-                        let threads = match place {
-                            Place::Lane(lane) => &lanes[lane],
-                            Place::Pool => pool,
-                        };
+                while let Some((index, place)) = window.begin(next) {
+                    let sender = sender.clone();
+                    scopes[place].spawn(move |_| {
                         // A panic is a result too: nobody waits for one that never comes.
-                        let result = panic::catch_unwind(AssertUnwindSafe(|| threads.install(|| work(index))));
+                        let result = panic::catch_unwind(AssertUnwindSafe(|| work(index)));
                         let _ = sender.send((index, place, result));
                     });
-                    begun += 1;
                 }
                 if let Some(result) = early.remove(&next) {
                     break result;
                 }
                 let (index, place, result) = results.recv().expect("a sender is left");
-                under_way.end(place, bytes[index]);
+                window.end(index, place);
                 early.insert(index, result.unwrap_or_else(|panic| panic::resume_unwind(panic)));
             };
             take(next, result)?;
@@ -69,56 +60,66 @@ pub fn in_order<R: Send, E>(
     })
 }
 
-/// Where an item is done.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    /// By the thread of a lane alone.
-    Lane(usize),
-    /// Spread over the pool.
-    Pool,
+/// Does `body` with a scope open in each pool, and waits for what it spawned in them.
+fn with_scopes<'scope, R>(
+    pools: &[&ThreadPool],
+    open: Vec<&Scope<'scope>>,
+    body: impl FnOnce(&[&Scope<'scope>]) -> R,
+) -> R {
+    match pools.split_first() {
+        None => body(&open),
+        Some((pool, rest)) => {
+            pool.in_place_scope(|scope| with_scopes(rest, open.into_iter().chain([scope]).collect(), body))
+        }
+    }
 }
 
-/// Items that are begun and not ended, and their size.
-struct UnderWay {
-    in_lanes: Vec<usize>,
-    in_pool: usize,
-    bytes: u64,
+/// Which items are under way, and where: a place is a lane or, behind them, the common pool.
+struct Window<'a> {
+    bytes: &'a [u64],
+    cap_bytes: u64,
+    threads: usize,
+    /// The first item that is spread over the common pool.
+    spread_from: usize,
+    begun: usize,
+    held_bytes: u64,
+    /// Items under way at each place.
+    at: Vec<usize>,
 }
 
-impl UnderWay {
-    fn items(&self) -> usize {
-        self.in_lanes.iter().sum::<usize>() + self.in_pool
+impl<'a> Window<'a> {
+    fn new(bytes: &'a [u64], cap_bytes: u64, threads: usize, lanes: usize) -> Self {
+        // Where the system gives no more threads, the common pool does it all.
+        let spread = if lanes < threads { bytes.len() } else { bytes.len().min(threads - 1) };
+        let at = vec![0; lanes + 1];
+        Self { bytes, cap_bytes, threads, spread_from: bytes.len() - spread, begun: 0, held_bytes: 0, at }
     }
 
-    fn fits(&self, bytes: u64, cap_bytes: u64) -> bool {
-        self.items() == 0 || self.bytes.saturating_add(bytes) <= cap_bytes
-    }
-
-    /// The emptiest lane, if it has room.
-    fn lane(&self) -> Option<Place> {
-        let emptiest = (0..self.in_lanes.len()).min_by_key(|&lane| self.in_lanes[lane])?;
-        (self.in_lanes[emptiest] < PER_LANE).then_some(Place::Lane(emptiest))
-    }
-
-    /// The pool, if one of the threads has no item.
-    fn pool(&self, threads: usize) -> Option<Place> {
-        (self.items() < threads).then_some(Place::Pool)
-    }
-
-    fn begin(&mut self, place: Place, bytes: u64) {
-        match place {
-            Place::Lane(lane) => self.in_lanes[lane] += 1,
-            Place::Pool => self.in_pool += 1,
+    /// The next item and its place, if there is room for it while the results before `next` are taken.
+    fn begin(&mut self, next: usize) -> Option<(usize, usize)> {
+        let index = self.begun;
+        let held_bytes = self.held_bytes.saturating_add(*self.bytes.get(index)?);
+        let under_way: usize = self.at.iter().sum();
+        let pool = self.at.len() - 1;
+        let (place, has_room) = if index < self.spread_from {
+            let emptiest = (0..pool).min_by_key(|&lane| self.at[lane])?;
+            (emptiest, self.at[emptiest] < PER_LANE)
+        } else {
+            (pool, under_way < self.threads)
+        };
+        let fits = under_way == 0 || held_bytes <= self.cap_bytes;
+        if !fits || !has_room || index >= next + PER_LANE * self.threads {
+            return None;
         }
-        self.bytes = self.bytes.saturating_add(bytes);
+        self.begun += 1;
+        self.held_bytes = held_bytes;
+        self.at[place] += 1;
+        Some((index, place))
     }
 
-    fn end(&mut self, place: Place, bytes: u64) {
-        match place {
-            Place::Lane(lane) => self.in_lanes[lane] -= 1,
-            Place::Pool => self.in_pool -= 1,
-        }
-        self.bytes = self.bytes.saturating_sub(bytes);
+    fn end(&mut self, index: usize, place: usize) {
+        self.held_bytes = self.held_bytes.saturating_sub(self.bytes[index]);
+        self.at[place] -= 1;
     }
 }
 

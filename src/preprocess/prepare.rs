@@ -336,7 +336,7 @@ fn finish(plan: &Plan, located: &Located, cut: Cut) -> Result<PreparedStack, Sta
     let size = plan.geometry.size();
     let shown: Vec<&[f32]> =
         plans.iter().flat_map(|sample| &sample.frames).map(|frame| grids[frame].as_slice()).collect();
-    let before = GreyValues::of(&shown, size);
+    let before = grey_values(&shown, size);
     if plan.intensity.scope == Scope::Stack {
         let mut images: Vec<&mut [f32]> = grids.values_mut().map(Vec::as_mut_slice).collect();
         intensity::normalise(&mut images, &plan.intensity, is_colour).map_err(fault)?;
@@ -356,7 +356,7 @@ fn finish(plan: &Plan, located: &Located, cut: Cut) -> Result<PreparedStack, Sta
     let mut samples = assembled.into_iter().collect::<Result<Vec<PreparedSample>, _>>()?;
     samples.sort_by(|a, b| (&a.slices, &a.phases).cmp(&(&b.slices, &b.phases)));
     let seen: Vec<Vec<f32>> = samples.par_iter().map(|sample| sample.image.to_f32_vec()).collect();
-    let after = GreyValues::of(&seen.iter().map(Vec::as_slice).collect::<Vec<_>>(), size);
+    let after = grey_values(&seen.iter().map(Vec::as_slice).collect::<Vec<_>>(), size);
     Ok(PreparedStack {
         samples,
         grey: GreyFeatures { before, after },
@@ -374,6 +374,11 @@ fn finish(plan: &Plan, located: &Located, cut: Cut) -> Result<PreparedStack, Sta
         },
         frame_hashes,
     })
+}
+
+fn grey_values(images: &[&[f32]], size: (usize, usize)) -> GreyValues {
+    let _found = tracing::trace_span!("grey values").entered();
+    GreyValues::of(images, size)
 }
 
 /// What the crop leaves at least around the heart, mm.

@@ -331,16 +331,22 @@ fn finish(
         cohort_hash: &cohort.content_hash,
         golden_stack_hash: context.pool.install(|| golden::tensor_sha256(plan)),
     };
-    summary::write_tables(folder.root(), &parts)?;
-    let quality = quality_to_table(&rows.quality);
-    let path = folder.path(QUALITY_PARQUET);
-    quality.write_parquet(&path)?;
-    quality.write_csv(&path.with_extension("csv"))?;
     drop(tables);
-    sheets::write(&sheets::Source { plan, cohort, rows: &rows }, folder, context)?;
-    let reported = tracing::trace_span!("report").entered();
-    report::write(&grey_report(cohort, &rows, &plan.intensity, context), folder)?;
-    drop(reported);
+    let write_numbers = || -> Result<(), PreprocessError> {
+        let tables = tracing::trace_span!("tables").entered();
+        summary::write_tables(folder.root(), &parts)?;
+        let quality = quality_to_table(&rows.quality);
+        let path = folder.path(QUALITY_PARQUET);
+        quality.write_parquet(&path)?;
+        quality.write_csv(&path.with_extension("csv"))?;
+        drop(tables);
+        let _reported = tracing::trace_span!("report").entered();
+        report::write(&grey_report(cohort, &rows, &plan.intensity, context), folder)
+    };
+    let sheets = sheets::Source { plan, cohort, rows: &rows };
+    let (drawn, written) = context.pool.join(|| sheets::write(&sheets, folder, context), write_numbers);
+    drawn?;
+    written?;
     Ok(summary::dataset_json(&parts)?)
 }
 

@@ -1,4 +1,5 @@
-//! Settings of augmentation: `augment = true`, `false` or a table of ranges. Mirror images are no option: anatomy has sides.
+//! Settings of augmentation: `augment = true`, `false` or a table of ranges. Mirror images are off, and refused for images in patient
+//! axes: anatomy has sides.
 
 use std::fmt;
 
@@ -19,15 +20,43 @@ pub struct Augmentation {
     pub gamma: f64,
     /// Largest deviation of Gaussian noise, in deviations of the training split.
     pub noise: f64,
+    /// Largest logarithm of the gain of a smooth field (second order), as receive coils have, that grey values, brought to 0..1, are
+    /// multiplied by.
+    #[serde(skip_serializing_if = "is_off")]
+    pub bias_field: f64,
+    /// Largest deviation of a Gaussian blur, pixels.
+    #[serde(skip_serializing_if = "is_off")]
+    pub blur: f64,
+    /// Every other image, drawn at random, is mirrored left to right.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub flip: bool,
+}
+
+/// Ranges that came later are written where they are on only, so that a RUN from before them stays up to date.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_off(range: &f64) -> bool {
+    *range == 0.0
 }
 
 impl Default for Augmentation {
     fn default() -> Self {
-        Self { shift: 0.06, rotation_degrees: 12.0, scale: 0.12, gamma: 0.25, noise: 0.05 }
+        Self { shift: 0.06, rotation_degrees: 12.0, scale: 0.12, gamma: 0.25, noise: 0.05, ..Self::OFF }
     }
 }
 
 impl Augmentation {
+    /// Nothing is changed.
+    pub const OFF: Self = Self {
+        shift: 0.0,
+        rotation_degrees: 0.0,
+        scale: 0.0,
+        gamma: 0.0,
+        noise: 0.0,
+        bias_field: 0.0,
+        blur: 0.0,
+        flip: false,
+    };
+
     /// Checks the ranges.
     ///
     /// # Errors
@@ -40,7 +69,9 @@ impl Augmentation {
         range("augment.rotation_degrees", self.rotation_degrees, 180.0, "0 to 180")?;
         range("augment.scale", self.scale, 1.0, "0 to 1")?;
         range("augment.gamma", self.gamma, 2.0, "0 to 2")?;
-        range("augment.noise", self.noise, 2.0, "0 to 2")
+        range("augment.noise", self.noise, 2.0, "0 to 2")?;
+        range("augment.bias_field", self.bias_field, 2.0, "0 to 2")?;
+        range("augment.blur", self.blur, 10.0, "0 to 10")
     }
 }
 

@@ -496,6 +496,7 @@ mod tests {
             "schedule = \"step\"\nclip_norm = 2.0\nema_decay = 0.99",
             "augment = false\nearly_stop_epochs = 4",
             "optimiser = \"sgd\"\naugment = { noise = 0.5 }",
+            "augment = { flip = true, bias_field = 0.3, blur = 1.5 }",
             "objective = \"dfr-val\"\ndfr_c = [1.0]",
             "objective = \"jtt\"\njtt_epochs = 3\njtt_weight_decay = 0.5",
             "teacher_input = [64, 48]\nteacher_mean = [0.5]\nteacher_std = [0.25]\nselection = \"last-epoch\"",
@@ -518,7 +519,8 @@ mod tests {
         let milestones = parse("schedule = \"step\"\nmilestones = [9, 4]").unwrap_err();
         assert!(milestones.contains("train.milestones is [9, 4]"), "{milestones}");
         assert!(parse("epoch = 3").unwrap_err().contains("unknown field `epoch`, expected one of"));
-        assert!(parse("augment = { flip = true }").unwrap_err().contains("unknown field `flip`"));
+        assert!(parse("augment = { mirror = true }").unwrap_err().contains("unknown field `mirror`"));
+        assert!(parse("augment = { blur = -1.0 }").unwrap_err().contains("augment.blur is -1"));
         assert!(parse("augment = 3").unwrap_err().contains("true, false or a table"));
         assert!(parse("objective = \"kdd\"").unwrap_err().contains("group-distil"));
     }

@@ -92,19 +92,20 @@ impl Record {
 /// Writes a checkpoint into the RUN at `root`.
 ///
 /// # Errors
-/// [`TrainError::Fs`], [`TrainError::Checkpoint`].
+/// [`TrainError::Fs`], [`TrainError::CheckpointUnwritten`]; the one before is still there.
 pub fn save(root: &Path, record: &Record, tensors: &[(String, Tensor)]) -> Result<(), TrainError> {
     let (new, current, old) = (root.join("checkpoint.new"), root.join(FOLDER), root.join("checkpoint.old"));
     fsx::remove_folder(&new)?;
     fsx::create_folder(&new)?;
-    let wrong = |reason: String| TrainError::Checkpoint { path: current.clone(), reason };
+    let wrong = |reason: String| TrainError::CheckpointUnwritten { path: current.clone(), reason };
     let state = new.join(TENSORS);
     Tensor::write_safetensors(tensors, &state).map_err(|error| wrong(error.to_string()))?;
     fsx::open(&state)?.sync_all().map_err(fsx::io_error(&state, "write"))?;
     let json = serde_json::to_vec_pretty(record).map_err(|error| wrong(error.to_string()))?;
     fsx::write_atomic(&new.join(RECORD), &json)?;
-    fsx::remove_folder(&old)?;
     if current.exists() {
+        // Without a current one the old one is the only one, until the new one has its name.
+        fsx::remove_folder(&old)?;
         fsx::rename(&current, &old)?;
     }
     fsx::rename(&new, &current)?;

@@ -58,6 +58,14 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A checkpoint that cannot be written; the one before stays.
+    #[error("`{}`: cannot write the checkpoint: {reason}; the last one is kept, and the same command goes on from it", path.display())]
+    CheckpointUnwritten {
+        /// The folder.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
     /// `--fold` without k-fold in the dataset.
     #[error(
         "--fold {fold} was given, but the dataset has no folds; make it with `groupdistil preprocess --split k-fold --folds K`"
@@ -116,6 +124,12 @@ pub enum TrainError {
         /// This run's.
         expected: Option<usize>,
     },
+    /// Mirror images of patients.
+    #[error(
+        "augment.flip would mirror patients: the dataset's images lie in patient axes, where the heart has a left and a right side; leave it \
+         out, or use it for pictures without a pixel spacing"
+    )]
+    FlipOfPatients,
     /// Images that a network cannot take.
     #[error("{architecture} needs images of at least {least} x {least} pixels, the dataset has {} x {}", found.0, found.1)]
     TooSmall {
@@ -301,6 +315,7 @@ impl Classify for TrainError {
             | Self::UnwantedBiased { .. }
             | Self::NothingToRefit { .. }
             | Self::UnwantedBase { .. }
+            | Self::FlipOfPatients
             | Self::TeacherUnnamed { .. } => FailureKind::Usage,
             Self::Interrupted { .. } | Self::InterruptedEarly => FailureKind::Interrupted,
             _ => FailureKind::Unusable,

@@ -14,6 +14,7 @@ mod clock;
 mod curves;
 mod data;
 mod dfr;
+mod epoch_table;
 mod error;
 mod evaluate;
 mod events;
@@ -37,6 +38,7 @@ use tch::Device;
 
 use crate::context::Context;
 use crate::formats::dataset::Split;
+use crate::formats::plan::{PLAN_JSON, PlanGeometry, read_plan};
 use crate::formats::run::{RUN_JSON, RunJson, read_run_json};
 use crate::model::{Architecture, ModelSpec};
 use crate::objective::tensor::TensorObjective;
@@ -88,6 +90,7 @@ pub fn train(
     let arch = base.as_ref().and_then(TeacherFile::architecture).unwrap_or(settings.arch);
     let settings = &TrainSettings { arch, ..settings.clone() };
     check_size(settings.arch, &samples)?;
+    check_flip(settings, &samples)?;
     let teacher = TeacherFiles::open(settings, &samples)?;
     // Refuses what depends on the number of groups before anything is written.
     TensorObjective::new(settings.objective, &samples.objective_counts(settings), Device::Cpu)?;
@@ -121,6 +124,18 @@ fn check_size(architecture: Architecture, samples: &Samples) -> Result<(), Train
         return Ok(());
     }
     Err(TrainError::TooSmall { architecture: architecture.name(), least, found: (rows, columns) })
+}
+
+/// Refuses to mirror images that lie in patient axes.
+fn check_flip(settings: &TrainSettings, samples: &Samples) -> Result<(), TrainError> {
+    if !settings.augment.is_some_and(|ranges| ranges.flip) {
+        return Ok(());
+    }
+    let plan = read_plan(&samples.dataset.path().join(PLAN_JSON))?;
+    match plan.geometry {
+        PlanGeometry::Mm { .. } => Err(TrainError::FlipOfPatients),
+        PlanGeometry::None { .. } => Ok(()),
+    }
 }
 
 /// What a run begins with, besides its own random weights.

@@ -19,7 +19,7 @@ use super::selection::Standing;
 use super::start::Start;
 use super::streams::{batches, epoch_order};
 use super::teachers::{TeacherFiles, Teachers};
-use super::{TrainError, step};
+use super::{TrainError, epoch_table, step};
 use crate::context::Context;
 use crate::formats::dataset::Split;
 use crate::formats::run::{InitInfo, METRICS_JSONL, MetricsLine};
@@ -86,6 +86,8 @@ pub struct Session<'a> {
     pub(super) present: Vec<u64>,
     present_sums: Vec<f64>,
     pub(super) clock: Clock,
+    /// Whether the head of the table of epochs has been said.
+    table_begun: bool,
     best: Option<Best>,
     events: Events,
 }
@@ -168,6 +170,7 @@ impl<'a> Session<'a> {
             present: vec![0; groups],
             present_sums: vec![0.0; groups],
             clock: Clock::new(),
+            table_begun: false,
             best: None,
             events: Events::open(work.root)?,
             work,
@@ -377,6 +380,11 @@ impl<'a> Session<'a> {
         self.clock.end_epoch();
         tracing::info!("{remark}");
         context.observer.remark(&remark);
+        if std::mem::replace(&mut self.table_begun, true) {
+            context.observer.line(&epoch_table::row(&train, &val));
+        } else {
+            context.observer.line(&format!("{}\n{}", epoch_table::head(&val), epoch_table::row(&train, &val)));
+        }
         Ok(true)
     }
 

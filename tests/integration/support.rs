@@ -44,6 +44,11 @@ pub fn skip(test: &str, reason: &str) {
     eprintln!("skipped {test}: {reason}");
 }
 
+/// Says that a test was skipped for what this machine is or forbids, which no set-up changes; never a failure.
+pub fn skip_on_this_machine(test: &str, reason: &str) {
+    eprintln!("skipped {test}: {reason}");
+}
+
 /// The project's Python with the test packages, brought by `cargo xtask setup`; `None` is a skip.
 pub fn python(test: &str) -> Option<PathBuf> {
     let python = project().join(".setup/venv/bin/python");
