@@ -7,7 +7,7 @@ use super::chart::colour;
 /// Height of a row, px.
 const ROW: f64 = 22.0;
 /// Width of the names, and of a chart, px.
-const NAMES: f64 = 230.0;
+const NAMES: f64 = 250.0;
 const WIDTH: f64 = 330.0;
 /// Between charts and around them, px.
 const MARGIN: f64 = 34.0;
@@ -103,7 +103,7 @@ mod tests {
         let chart = DotChart { title: "<worst>".into(), scale: [0.0, 100.0], rows };
         let svg = dot_sheet("t", &["a".into(), "b".into()], &[chart]);
         assert_eq!(svg.matches("<circle").count(), 3);
-        // 20 of 0..100 over 330 px from 230.
-        assert!(svg.contains("cx=\"296.0\"") && svg.contains("&lt;worst&gt;") && !svg.contains("href"));
+        // 20 of 0..100 over 330 px from 250.
+        assert!(svg.contains("cx=\"316.0\"") && svg.contains("&lt;worst&gt;") && !svg.contains("href"));
     }
 }
