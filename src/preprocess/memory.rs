@@ -26,6 +26,7 @@ pub fn in_order<R: Send, E>(
     mut take: impl FnMut(usize, R) -> Result<(), E>,
 ) -> Result<(), E> {
     let threads = pool.current_num_threads();
+    // One thread does one item and then what becomes of it: nothing else is at work.
     if threads == 1 {
         return (0..bytes.len()).try_for_each(|index| take(index, pool.install(|| work(index))));
     }

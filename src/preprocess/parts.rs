@@ -149,7 +149,9 @@ pub fn run(work: &Work<'_>, out: &OutDir, context: Context<'_>) -> Result<Vec<Pa
     let mut records = BTreeMap::new();
     let mut unfinished = Vec::new();
     for (number, range) in divide(work).into_iter().enumerate() {
-        match finished(out, number, range.len()).filter(|_| out.resumed) {
+        // A folder that is new has no records to look for.
+        let done = if out.resumed { finished(out, number, range.len()) } else { None };
+        match done {
             Some(record) => {
                 context.observer.advance(range.len() as u64);
                 records.insert(number, record);

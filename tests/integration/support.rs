@@ -41,7 +41,7 @@ pub fn expect_exit(command: &mut Command, code: i32) -> Output {
 /// Says that a test was skipped; with `GROUPDISTIL_REQUIRE_ALL=1` that is a failure.
 pub fn skip(test: &str, reason: &str) {
     assert!(std::env::var_os("GROUPDISTIL_REQUIRE_ALL").is_none(), "{test} was skipped: {reason}");
-    eprintln!("skipped {test}: {reason}");
+    skip_on_this_machine(test, reason);
 }
 
 /// Says that a test was skipped for what this machine is or forbids, which no set-up changes; never a failure.
