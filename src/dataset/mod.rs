@@ -1,6 +1,6 @@
 //! A DATASET as the trainer sees it: samples, classes, groups, splits, and images read by row.
 //!
-//! Images stay on disk and are read by position (`formats::images`).
+//! Images stay on disk: they are read by position (`formats::images`), or mapped by the trainer.
 
 pub mod splits;
 pub mod summary;
@@ -138,6 +138,23 @@ impl Dataset {
         }
     }
 
+    /// The shards, in the order of their numbers.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// Shard and row in it of the image of sample `index`.
+    ///
+    /// # Panics
+    /// When `index` is no sample: a caller's bug.
+    pub fn place(&self, index: usize) -> (usize, usize) {
+        let sample = &self.samples[index];
+        let (Ok(shard), Ok(row)) = (usize::try_from(sample.shard), usize::try_from(sample.row)) else {
+            unreachable!("checked when the dataset was opened")
+        };
+        (shard, row)
+    }
+
     /// Reads the images of samples `rows` (indices into [`Self::samples`]) one after the other into `images`
     /// (`rows.len()` x c x h x w, float32).
     ///
@@ -152,10 +169,7 @@ impl Dataset {
         assert_eq!(images.len(), rows.len() * per_image, "the batch's size");
         let mut scratch = Vec::new();
         for (&row, image) in rows.iter().zip(images.chunks_exact_mut(per_image)) {
-            let sample = &self.samples[row];
-            let (Ok(shard), Ok(row)) = (usize::try_from(sample.shard), usize::try_from(sample.row)) else {
-                unreachable!("checked when the dataset was opened")
-            };
+            let (shard, row) = self.place(row);
             self.shards[shard].read(row, image, &mut scratch)?;
         }
         Ok(())
@@ -163,4 +177,4 @@ impl Dataset {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

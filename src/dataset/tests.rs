@@ -3,7 +3,7 @@
 use super::*;
 use crate::formats::plan::*;
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     Plan {
         schema: PLAN_SCHEMA.into(),
         selection: Selection { views: vec!["sax".into()], kinds: vec!["cine".into()], slice_range: [0.0, 1.0] },
@@ -28,7 +28,7 @@ fn plan() -> Plan {
     }
 }
 
-fn sample(number: usize) -> (SampleRow, Vec<f32>) {
+pub(crate) fn sample(number: usize) -> (SampleRow, Vec<f32>) {
     let row = SampleRow {
         sample_id: format!("sample{number}"),
         subject_id: format!("subject{}", number / 2),

@@ -1,8 +1,7 @@
 //! The image shards of a DATASET: `images-00000.npy`, `[n, c, h, w]` little-endian float16 in C order, as numpy writes them (NPY 1.0).
 //!
-//! Rows are read by position from an open file: no copy of the shard is held, the system's page cache serves all readers.
+//! No shard is held or kept open, however many there are: a row is read by position, and the trainer maps the files.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -55,12 +54,11 @@ pub fn write_shard(path: &Path, bytes: &[u8]) -> Result<(), DatasetError> {
     Ok(fsx::write_atomic_with(path, |file| file.write_all(bytes))?)
 }
 
-/// An open shard.
+/// A shard whose header and size are right.
 #[derive(Debug)]
 pub struct Shard {
-    file: File,
     path: PathBuf,
-    /// Byte at which the pixels start.
+    /// Byte at which the pixels start, even.
     start: u64,
     /// Images in the file.
     rows: usize,
@@ -68,10 +66,10 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Opens a shard whose images have `shape` = (c, h, w).
+    /// Checks a shard whose images have `shape` = (c, h, w).
     ///
     /// # Errors
-    /// [`DatasetError::Value`] when it is no float16 C-order array of that shape or shorter than its header says.
+    /// [`DatasetError::Value`] when it is no float16 C-order array of that shape or not as long as its header says.
     pub fn open(path: &Path, shape: (usize, usize, usize)) -> Result<Self, DatasetError> {
         let value = |name, found: String, expected: String| DatasetError::Value {
             path: path.to_path_buf(),
@@ -83,6 +81,9 @@ impl Shard {
         let npy = |source: io::Error| value("header", source.to_string(), "an NPY file".into());
         let header = npyz::NpyHeader::from_reader(Read::by_ref(&mut file).take(HEADER_CAP_BYTES)).map_err(npy)?;
         let start = file.stream_position().map_err(fsx::io_error(path, "read"))?;
+        if !start.is_multiple_of(2) {
+            return Err(value("header", format!("{start} bytes"), "an even number of bytes, as numpy writes".into()));
+        }
         let dtype = header.dtype().descr();
         if dtype != "'<f2'" || header.order() != npyz::Order::C {
             return Err(value("dtype", dtype, "'<f2' in C order".into()));
@@ -101,12 +102,22 @@ impl Shard {
         }
         let rows =
             usize::try_from(found[0]).map_err(|_| value("shape", format!("{found:?}"), "fewer images".into()))?;
-        Ok(Self { file, path: path.to_path_buf(), start, rows, per_image: channels * height * width })
+        Ok(Self { path: path.to_path_buf(), start, rows, per_image: channels * height * width })
     }
 
     /// Images in the file.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Float16 numbers before the pixels, were the header some.
+    pub fn values_before_pixels(&self) -> usize {
+        usize::try_from(self.start / 2).expect("a header is at most 64 KiB")
     }
 
     /// Reads image `row` as float32 into `image`, whose length is c x h x w; `scratch` is reused between calls.
@@ -128,7 +139,7 @@ impl Shard {
         }
         scratch.resize(self.per_image * 2, 0);
         let offset = self.start + (row * self.per_image * 2) as u64;
-        fsx::read_exact_at(&self.file, &self.path, scratch, offset)?;
+        fsx::read_exact_at(&fsx::open(&self.path)?, &self.path, scratch, offset)?;
         let halves: Vec<f16> = scratch.chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]])).collect();
         halves.convert_to_f32_slice(image);
         Ok(())

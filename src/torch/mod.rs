@@ -1,7 +1,8 @@
 //! The FFI room: everything that needs `unsafe`, behind safe functions. Device choice, CPU autocast, memory formats, fused
-//! optimiser steps, freed memory and TorchScript archives. No network and no training logic.
+//! optimiser steps, freed memory, mapped files and TorchScript archives. No network and no training logic.
 
 pub mod device;
+pub mod mapped;
 pub mod memory;
 pub mod optimise;
 pub mod script;
@@ -25,6 +26,12 @@ pub enum TorchError {
     /// A path or name with a NUL byte.
     #[error("a path or name holds a NUL byte")]
     Nul,
+    /// A path that libtorch cannot be told.
+    #[error("`{}`: the path is not UTF-8; move the file to a folder whose name is", path.display())]
+    Path {
+        /// The file.
+        path: std::path::PathBuf,
+    },
 }
 
 impl crate::failure::Classify for TorchError {}

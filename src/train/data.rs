@@ -1,21 +1,13 @@
-//! What a run trains on: samples by split, class and group as indices, and images as tensors.
-//!
-//! Images up to [`IN_MEMORY_BYTES`] are read once into one tensor on the device; more are read batch by batch.
+//! What a run trains on: samples by split, class and group as indices. Their pixels are [`super::images`].
 
 use std::path::Path;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::TrainError;
-use crate::context::Context;
 use crate::dataset::Dataset;
 use crate::formats::dataset::{SampleRow, Split};
 use crate::settings::train::{Selection, TrainSettings};
-
-/// Float32 images of a dataset up to this size are held in memory.
-const IN_MEMORY_BYTES: usize = 1 << 30;
-/// Images read at a time while scanning.
-const CHUNK: usize = 256;
 
 /// Samples, classes and groups of a run, checked for what training needs. No pixel has been read.
 #[derive(Debug)]
@@ -147,166 +139,5 @@ impl Samples {
         let train = self.rows(Split::Train);
         let absent = |class: &usize| !train.iter().any(|&row| self.labels[row] == *class);
         (0..self.dataset.classes().len()).filter(absent).map(|class| self.dataset.classes()[class].as_str()).collect()
-    }
-}
-
-/// Images, labels and groups of q on a device.
-#[derive(Debug)]
-pub struct Images<'a> {
-    samples: &'a Samples,
-    device: Device,
-    /// `[N, c, h, w]` float32 on the device, where it is small enough.
-    held: Option<Tensor>,
-    /// `[N]` int64 on the device.
-    labels: Tensor,
-    /// `[N]` int64 on the device: index into q, -1 for groups that are not trained on.
-    weights: Tensor,
-    /// Mean per channel of the training split.
-    pub mean: Vec<f64>,
-    /// Standard deviation per channel of the training split; 1 for a constant channel.
-    pub std: Vec<f64>,
-}
-
-/// Count, mean and summed squared deviations, merged as in Chan, Golub and LeVeque (1983).
-#[derive(Debug, Clone, Copy, Default)]
-struct Moments {
-    count: f64,
-    mean: f64,
-    squares: f64,
-}
-
-impl Moments {
-    fn of(values: &[f32]) -> Self {
-        let count = values.len() as f64;
-        let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
-        let squares = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum();
-        Self { count, mean, squares }
-    }
-
-    fn merge(self, other: Self) -> Self {
-        let count = self.count + other.count;
-        let delta = other.mean - self.mean;
-        Self {
-            count,
-            mean: self.mean + delta * other.count / count,
-            squares: self.squares + other.squares + delta * delta * self.count * other.count / count,
-        }
-    }
-
-    fn deviation(self) -> f64 {
-        (self.squares / self.count).sqrt()
-    }
-}
-
-impl<'a> Images<'a> {
-    /// Reads the images: all of them into one tensor when they fit, otherwise the training split for its statistics.
-    ///
-    /// # Errors
-    /// [`TrainError::Dataset`], [`TrainError::Pixel`], [`TrainError::InterruptedEarly`].
-    pub fn load(samples: &'a Samples, device: Device, context: Context<'_>) -> Result<Self, TrainError> {
-        let (channels, height, width) = samples.dataset.image_shape();
-        let per_image = channels * height * width;
-        let count = samples.splits.len();
-        let fits = count.saturating_mul(per_image).saturating_mul(4) <= IN_MEMORY_BYTES;
-        let rows = if fits { (0..count).collect() } else { samples.rows(Split::Train) };
-        let held = if fits {
-            let shape = [size(count), size(channels), size(height), size(width)];
-            Some(Tensor::f_empty(shape, (Kind::Float, device))?)
-        } else {
-            None
-        };
-        let mut moments = vec![Moments::default(); channels];
-        context.observer.begin("read images", Some(rows.len() as u64));
-        let mut buffer = vec![0.0; CHUNK.min(rows.len()) * per_image];
-        for (number, chunk) in rows.chunks(CHUNK).enumerate() {
-            if context.interrupt.is_set() {
-                return Err(TrainError::InterruptedEarly);
-            }
-            let pixels = &mut buffer[..chunk.len() * per_image];
-            samples.dataset.read_rows(chunk, pixels)?;
-            for (&row, image) in chunk.iter().zip(pixels.chunks_exact(per_image)) {
-                if !image.iter().all(|value| value.is_finite()) {
-                    return Err(TrainError::Pixel { sample_id: samples.sample(row).sample_id.clone() });
-                }
-                if samples.splits[row] == Split::Train {
-                    for (total, channel) in moments.iter_mut().zip(image.chunks_exact(height * width)) {
-                        *total =
-                            if total.count == 0.0 { Moments::of(channel) } else { total.merge(Moments::of(channel)) };
-                    }
-                }
-            }
-            if let Some(held) = &held {
-                let mut target = held.f_narrow(0, size(number * CHUNK), size(chunk.len()))?;
-                target.f_copy_(&Tensor::f_from_slice(pixels)?.f_view_as(&target)?)?;
-            }
-            context.observer.advance(chunk.len() as u64);
-        }
-        context.observer.end();
-        let mut weights = vec![-1; samples.train_counts.len()];
-        for (index, &group) in samples.weighted.iter().enumerate() {
-            weights[group] = size(index);
-        }
-        let weights: Vec<i64> = samples.groups.iter().map(|&group| weights[group]).collect();
-        let positive = |deviation: f64| if deviation > 0.0 { deviation } else { 1.0 };
-        Ok(Self {
-            samples,
-            device,
-            held,
-            labels: indices(&samples.labels, device)?,
-            weights: Tensor::f_from_slice(&weights)?.f_to_device(device)?,
-            mean: moments.iter().map(|total| total.mean).collect(),
-            std: moments.iter().map(|total| positive(total.deviation())).collect(),
-        })
-    }
-
-    /// Where the tensors are.
-    pub fn device(&self) -> Device {
-        self.device
-    }
-
-    /// Images `[n, c, h, w]` of samples, float32 on the device.
-    ///
-    /// # Errors
-    /// [`TrainError::Dataset`] when a shard cannot be read.
-    pub fn images(&self, rows: &[usize]) -> Result<Tensor, TrainError> {
-        if let Some(held) = &self.held {
-            return Ok(held.f_index_select(0, &indices(rows, self.device)?)?);
-        }
-        let (channels, height, width) = self.samples.dataset.image_shape();
-        let mut pixels = vec![0.0; rows.len() * channels * height * width];
-        self.samples.dataset.read_rows(rows, &mut pixels)?;
-        let shape = [size(rows.len()), size(channels), size(height), size(width)];
-        Ok(Tensor::f_from_slice(&pixels)?.f_view(shape)?.f_to_device(self.device)?)
-    }
-
-    /// Class indices `[n]` of samples, int64 on the device.
-    ///
-    /// # Errors
-    /// [`TrainError::Torch`].
-    pub fn labels(&self, rows: &[usize]) -> Result<Tensor, TrainError> {
-        Ok(self.labels.f_index_select(0, &indices(rows, self.device)?)?)
-    }
-
-    /// Indices into q `[n]` of samples, int64 on the device.
-    ///
-    /// # Errors
-    /// [`TrainError::Torch`].
-    pub fn weights(&self, rows: &[usize]) -> Result<Tensor, TrainError> {
-        Ok(self.weights.f_index_select(0, &indices(rows, self.device)?)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// numpy: np.mean and np.std (population) of [1, 2, 4, 8, 16, 32] are 10.5 and 10.828203913853857
-    #[test]
-    fn merged_moments_equal_those_of_the_whole() {
-        let merged = Moments::of(&[1.0, 2.0, 4.0]).merge(Moments::of(&[8.0, 16.0, 32.0]));
-        let whole = Moments::of(&[1.0, 2.0, 4.0, 8.0, 16.0, 32.0]);
-        assert!((merged.mean - 10.5).abs() < 1e-12);
-        assert!((merged.deviation() - whole.deviation()).abs() < 1e-12);
-        assert!((whole.deviation() - 10.828_203_913_853_857).abs() < 1e-9, "{}", whole.deviation());
     }
 }

@@ -6,7 +6,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::TrainError;
 use super::areas::Areas;
-use super::data::{Images, Samples, size};
+use super::data::{Samples, size};
+use super::images::Images;
 use crate::context::Context;
 use crate::formats::dataset::Split;
 use crate::formats::run::{GroupMetrics, MetricsLine};

@@ -1,6 +1,6 @@
 //! `train`: a DATASET becomes a RUN (design, sections 3 and 4).
 //!
-//! [`data`] splits and images; [`streams`] order and random numbers; [`augment`]; [`teacher`], [`teachers`] and [`start`], networks that a
+//! [`data`] splits, [`images`] pixels; [`streams`] order and random numbers; [`augment`]; [`teacher`], [`teachers`] and [`start`], networks that a
 //! run begins with; [`several`] runs at once; [`session`] the epochs with [`step`] inside; [`jtt`] trains twice; [`dfr`] refits the last layer of a run;
 //! [`evaluate`] and [`selection`]; [`checkpoint`] and [`events`] on disk; [`clock`]; [`finish`] and [`record`] the RUN's last files, with [`curves`].
 //! What is random follows from seed and position alone, so an interrupted run goes on bit for bit.
@@ -19,6 +19,7 @@ mod error;
 mod evaluate;
 mod events;
 mod finish;
+mod images;
 mod jtt;
 mod optimiser;
 mod record;
@@ -47,7 +48,8 @@ use crate::settings::methods::DfrSettings;
 use crate::settings::train::TrainSettings;
 use crate::torch::choose_device;
 use crate::torch::memory::KeptMemory;
-use data::{Images, Samples};
+use data::Samples;
+use images::Images;
 use session::{Session, Work};
 use start::Start;
 use teacher::TeacherFile;
