@@ -154,8 +154,8 @@ fn cavity_change(stack: &CoarseStack, heart: &Heart, (diastole, systole): (usize
             continue;
         };
         let places = places(stack, slice, heart.centre_mm, CAVITY_RADIUS_MM);
-        let mut values: Vec<f32> = places.iter().flat_map(|&place| [full[place], empty[place]]).collect();
-        let [dark, bright] = super::intensity::percentiles(&mut values, &[10.0, 90.0])[..] else { continue };
+        let values: Vec<f32> = places.iter().flat_map(|&place| [full[place], empty[place]]).collect();
+        let [dark, bright] = super::intensity::percentiles(values.into_iter(), &[10.0, 90.0])[..] else { continue };
         let is_blood = |value: f32| f64::from(value) > (dark + bright) / 2.0;
         large += places.iter().filter(|&&place| is_blood(full[place])).count();
         small += places.iter().filter(|&&place| is_blood(empty[place])).count();
@@ -179,10 +179,9 @@ pub fn contrast_to_noise(frame: ArrayView2<'_, f32>, spacing_mm: (f64, f64), cen
         return None;
     }
     let square = frame.slice(s![rows, columns]);
-    let mut values: Vec<f32> = square.iter().copied().collect();
-    let [low, high] = super::intensity::percentiles(&mut values, &[5.0, 95.0])[..] else { return None };
-    let mut edges: Vec<f32> = square.windows((3, 3)).into_iter().map(laplacian).collect();
-    let median = super::intensity::percentiles(&mut edges, &[50.0])[0];
+    let [low, high] = super::intensity::percentiles(square.iter().copied(), &[5.0, 95.0])[..] else { return None };
+    let edges: Vec<f32> = square.windows((3, 3)).into_iter().map(laplacian).collect();
+    let median = super::intensity::percentiles(edges.into_iter(), &[50.0])[0];
     let contrast = high - low;
     (contrast > 0.0).then(|| contrast / (median * LAPLACIAN_TO_SIGMA).max(LEAST_NOISE_SHARE * contrast))
 }

@@ -22,8 +22,8 @@ pub const PERCENTILES: [f64; 11] = [1.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.
 const SCALE: f64 = 100.0;
 
 /// Landmarks of one crop with its ends at 0 and [`SCALE`]; `None` when the ends are equal.
-fn scaled(mut values: Vec<f32>) -> Option<Vec<f64>> {
-    let found = percentiles(&mut values, &PERCENTILES);
+fn scaled(values: Vec<f32>) -> Option<Vec<f64>> {
+    let found = percentiles(values.into_iter(), &PERCENTILES);
     let (first, last) = (*found.first()?, *found.last()?);
     let range = last - first;
     (range > 0.0).then(|| found.iter().map(|landmark| (landmark - first) / range * SCALE).collect())

@@ -12,6 +12,14 @@ pub struct Size {
     pub columns: usize,
 }
 
+impl Size {
+    /// So many times as high and wide.
+    #[must_use]
+    pub fn times(self, factor: usize) -> Self {
+        Self { rows: self.rows * factor, columns: self.columns * factor }
+    }
+}
+
 /// No side of a picture is shorter, however long and thin the image.
 const SHORTEST: usize = 8;
 

@@ -15,7 +15,7 @@ const BEAT_MS: f64 = 1000.0;
 const BEAT_RANGE_MS: (f64, f64) = (600.0, 2000.0);
 
 /// Reduced frames of a stack.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Sketch {
     /// The middle slice at its phases, in order, all of one size.
     pub cine: Vec<Frame>,
@@ -23,6 +23,14 @@ pub struct Sketch {
     pub slices: Vec<(usize, Frame)>,
     /// Length of the heartbeat, ms, where known.
     pub beat_ms: Option<f64>,
+    /// Pixels of the page along each side of a pixel of the cine; the browser draws what lies between.
+    pub enlarged: usize,
+}
+
+impl Default for Sketch {
+    fn default() -> Self {
+        Self { cine: Vec::new(), slices: Vec::new(), beat_ms: None, enlarged: 1 }
+    }
 }
 
 /// One of the small pictures.
@@ -39,9 +47,9 @@ pub struct SlicePicture {
 /// Pictures of a stack, ready for the page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Thumbnail {
-    /// Size of one frame.
+    /// Size of one frame on the page.
     pub size: Size,
-    /// Size of one frame in the strip, a little larger.
+    /// Size of one frame in the strip, a little larger, on the page.
     pub cell: Size,
     /// `data:` address of the strip of frames.
     pub address: String,
@@ -67,8 +75,8 @@ impl Thumbnail {
         };
         let (shortest, longest) = BEAT_RANGE_MS;
         Some(Self {
-            size,
-            cell: jpeg::cell(size),
+            size: size.times(sketch.enlarged),
+            cell: jpeg::cell(size).times(sketch.enlarged),
             address: jpeg::address(&bytes),
             frames,
             beat_ms: sketch.beat_ms.filter(|beat| beat.is_finite()).unwrap_or(BEAT_MS).clamp(shortest, longest),
@@ -120,6 +128,16 @@ mod tests {
             [None, Some(857.0), Some(1e9), Some(0.0), Some(f64::NAN)].map(beat),
             [1000.0, 857.0, 2000.0, 600.0, 1000.0]
         );
+    }
+
+    /// By hand: frames of 10 x 12 lie in cells of 16 x 16; the page shows both three times as large.
+    #[test]
+    fn an_enlarged_cine_is_stored_as_small_as_it_is() {
+        let frame = Frame::Grey(Array2::from_shape_fn((10, 12), |(row, column)| (row * column) as f32));
+        let sketch = Sketch { cine: vec![frame; 2], enlarged: 3, ..Sketch::default() };
+        let drawn = Thumbnail::draw(&sketch).unwrap();
+        assert_eq!((drawn.size, drawn.cell), (Size { rows: 30, columns: 36 }, Size { rows: 48, columns: 48 }));
+        assert_eq!(drawn.address, Thumbnail::draw(&Sketch { enlarged: 1, ..sketch }).unwrap().address);
     }
 
     #[test]

@@ -101,6 +101,7 @@ fn sketch(stack: &StackRow, frames: &[&FrameRow], wanted: &Wanted, read: &Read<'
         cine: cine.into_values().collect(),
         slices: slices.into_iter().collect(),
         beat_ms: beat_ms(frames, wanted.middle),
+        ..Sketch::default()
     })
 }
 
