@@ -151,6 +151,12 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
     fs::rename(from, to).map_err(io_error(to, "rename into place"))
 }
 
+/// Renames a file that another library wrote, once its bytes are on the disk: a crash leaves the old file or the whole new one.
+pub fn rename_synced(from: &Path, to: &Path) -> Result<(), FsError> {
+    open(from)?.sync_all().map_err(io_error(to, "write"))?;
+    rename(from, to)
+}
+
 /// Opens a file for appending, creating it where it is absent.
 pub fn open_append(path: &Path) -> Result<File, FsError> {
     File::options().create(true).append(true).open(path).map_err(io_error(path, "open for appending"))

@@ -147,7 +147,7 @@ pub fn export(run: &Path, options: &ExportOptions<'_>, context: Context<'_>) -> 
     let written = write(&classifier, &golden, &bytes, &temporary)
         .and_then(|()| verify::in_fresh_process(checker, &temporary).map_err(|error| error.named(out)))
         .and_then(|verified| {
-            fsx::rename(&temporary, out)?;
+            fsx::rename_synced(&temporary, out)?;
             Ok(verified)
         });
     fsx::remove_folder(&staging)?;

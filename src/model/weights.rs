@@ -62,7 +62,7 @@ impl Classifier {
         let temporary = fsx::temporary_sibling(path);
         Tensor::write_safetensors(&tensors, &temporary)
             .map_err(|source| WeightsError::Format { path: path.to_path_buf(), source })?;
-        Ok(fsx::rename(&temporary, path)?)
+        Ok(fsx::rename_synced(&temporary, path)?)
     }
 
     /// Replaces all parameters and buffers by a file's. Nothing changes unless every name and shape fits.
