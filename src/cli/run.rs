@@ -36,6 +36,7 @@ Examples:
   groupdistil run pipelines/hospital.toml --source /scans/site-a --source /scans/site-b --out out/ours
   groupdistil run pipelines/demo.toml --set student.epochs=40 --set method.kd.alpha=0.5
   groupdistil run pipelines/demo.toml --from students
+  groupdistil run pipelines/sunnybrook.toml --jobs 2          two folds or students at once
   groupdistil run pipelines/evidence-shift.toml --jobs 2      a study of methods over seeds")]
 pub struct RunArgs {
     /// The pipeline.
@@ -53,7 +54,8 @@ pub struct RunArgs {
     /// Do this stage and all after it anew, even where they are up to date.
     #[arg(long, value_parser = stages(), value_name = "STAGE")]
     from: Option<Stage>,
-    /// Trainings at once, each with its share of --threads (default: one per thread on a CPU as far as memory goes, one on a GPU); for studies.
+    /// Trainings at once, each with its share of --threads (default: one; in a study one per thread on a CPU as far as memory goes,
+    /// one on a GPU).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 }
@@ -103,7 +105,8 @@ pub fn run(args: &RunArgs, global: &Global, context: Context<'_>) -> Result<(), 
         return study(&settings, &options, global, context);
     }
     let settings = PipelineSettings::parse(&text, &assignments, base).map_err(|error| unreadable(&error))?;
-    finish(&settings, &out, *from, global, context)
+    let (device, jobs) = (global.device.as_str(), jobs.map(usize::from));
+    finish(&settings, &RunOptions { out: &out, from: *from, device, jobs, checker: &this_program()? }, global, context)
 }
 
 /// Runs a study of methods over seeds and prints its page.
@@ -128,24 +131,22 @@ pub fn demo(args: &DemoArgs, global: &Global, context: Context<'_>) -> Result<()
     let DemoArgs { quick, out } = args;
     let (_, text) = EMBEDDED[usize::from(*quick)];
     let settings = PipelineSettings::parse(text, &[], Path::new(""))?;
-    finish(&settings, out, None, global, context)
+    let options = RunOptions { out, from: None, device: &global.device, jobs: None, checker: &this_program()? };
+    finish(&settings, &options, global, context)
 }
 
 fn finish(
     settings: &PipelineSettings,
-    out: &Path,
-    from: Option<Stage>,
+    options: &RunOptions<'_>,
     global: &Global,
     context: Context<'_>,
 ) -> Result<(), CliError> {
-    let checker = this_program()?;
-    let options = RunOptions { out, from, device: &global.device, checker: &checker };
-    let summary = pipeline::run(settings, &options, context)?;
+    let summary = pipeline::run(settings, options, context)?;
     if global.json {
         let text = serde_json::to_string(&summary).map_err(|error| CliError::new(FailureKind::Unusable, error))?;
         print_result(&format!("{text}\n"))?;
     } else {
-        print_result(&readable(&summary, out))?;
+        print_result(&readable(&summary, options.out))?;
     }
     Ok(summary.audit.check_gates()?)
 }

@@ -81,6 +81,8 @@ pub struct RunOptions<'a> {
     pub from: Option<Stage>,
     /// `auto`, `cpu` or `cuda[:N]`.
     pub device: &'a str,
+    /// Trainings of a stage at once, each with its share of the threads; `None`: one after the other.
+    pub jobs: Option<usize>,
     /// The program that checks the exported model in a fresh process: this one.
     pub checker: &'a Path,
 }

@@ -12,7 +12,8 @@ use crate::outdir::Collection;
 use crate::settings::ingest::IngestSettings;
 use crate::settings::pipeline::{PipelineSettings, TEACHER};
 use crate::settings::train::{TrainSettings, TrainWire};
-use crate::{ingest, phantom, preprocess, train};
+use crate::train::several::{Job, Manner, SeveralError, train_several};
+use crate::{ingest, phantom, preprocess};
 
 /// File name of the exported student.
 pub const MODEL: &str = "model.pt";
@@ -56,14 +57,14 @@ impl Stages<'_> {
 
         let started = self.begin(Stage::Teacher);
         if let Some(wire) = &settings.teacher {
-            self.train(TEACHER, wire, &dataset, &folds)?;
+            self.train(&[(TEACHER, wire)], &dataset, &folds)?;
         }
         timed(Stage::Teacher, started);
 
         let started = self.begin(Stage::Students);
-        for student in &settings.students {
-            self.train(&student.name, &student.train, &dataset, &folds)?;
-        }
+        let students: Vec<_> =
+            settings.students.iter().map(|student| (student.name.as_str(), &student.train)).collect();
+        self.train(&students, &dataset, &folds)?;
         timed(Stage::Students, started);
 
         let started = self.begin(Stage::Export);
@@ -116,27 +117,35 @@ impl Stages<'_> {
         fold.map_or_else(|| folder.clone(), |fold| folder.join(format!("fold-{fold}")))
     }
 
+    /// Trains networks that do not wait for each other, each on every fold.
     fn train(
         &self,
-        name: &str,
-        wire: &TrainWire,
+        networks: &[(&str, &TrainWire)],
         dataset: &Path,
         folds: &[Option<usize>],
     ) -> Result<(), PipelineError> {
-        for &fold in folds {
-            let part = fold.map_or_else(|| name.to_owned(), |fold| format!("{name}, fold {fold}"));
-            self.context.observer.stage(&format!("    {part}"));
-            let teacher = (name != TEACHER).then(|| self.run_folder(TEACHER, fold));
-            let mut settings = TrainSettings::from_wire(wire, self.settings.seed, fold, teacher)
-                .map_err(|error| PipelineError::TrainSettings { name: part.clone(), source: Box::new(error) })?;
-            if !settings.objective.objective.needs_teacher() {
-                settings.teacher = None;
+        let mut jobs = Vec::new();
+        for &(name, wire) in networks {
+            for &fold in folds {
+                jobs.push(self.job(name, wire, dataset, fold)?);
             }
-            let out = self.run_folder(name, fold);
-            train::train(&settings, dataset, &out, true, self.options.device, self.context)
-                .map_err(|error| PipelineError::Train { name: part, source: Box::new(error) })?;
         }
+        // Weights depend on the threads of their run: unless asked for, each run has all of them.
+        let manner = Manner { at_once: Some(self.options.jobs.unwrap_or(1)), force: true, device: self.options.device };
+        train_several(&jobs, &manner, self.context)
+            .map_err(|SeveralError { name, source }| PipelineError::Train { name, source })?;
         Ok(())
+    }
+
+    fn job(&self, name: &str, wire: &TrainWire, dataset: &Path, fold: Option<usize>) -> Result<Job, PipelineError> {
+        let part = fold.map_or_else(|| name.to_owned(), |fold| format!("{name}, fold {fold}"));
+        let teacher = (name != TEACHER).then(|| self.run_folder(TEACHER, fold));
+        let mut settings = TrainSettings::from_wire(wire, self.settings.seed, fold, teacher)
+            .map_err(|error| PipelineError::TrainSettings { name: part.clone(), source: Box::new(error) })?;
+        if !settings.objective.objective.needs_teacher() {
+            settings.teacher = None;
+        }
+        Ok(Job { name: part, wave: 0, settings, dataset: dataset.to_path_buf(), out: self.run_folder(name, fold) })
     }
 
     /// The first student; with folds, fold 0's.

@@ -103,6 +103,25 @@ fn an_interrupted_run_goes_on_and_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn students_beside_each_other_are_those_made_one_after_the_other() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("two.toml");
+    let text = "title = 'Two students'\nstudents = ['erm', 'group-dro']\n[phantom]\npreset = 'tiny'\n[ingest]\ngroup_by = ['vendor']\n\
+        [preprocess]\npixel_spacing_mm = 5.0\n[student]\narch = 'tiny-resnet'\nepochs = 2\n[audit]\nreplicates = 200\n";
+    std::fs::write(&file, text).unwrap();
+    let weights = |name: &str, manner: [&str; 4]| {
+        let out = temporary.path().join(name);
+        let arguments = ["run", file.to_str().unwrap(), "--out", out.to_str().unwrap()];
+        expect_exit(&mut groupdistil(&[&arguments[..], &manner].concat()), 0);
+        ["erm", "group-dro"]
+            .map(|student| std::fs::read(out.join("runs").join(student).join("weights.safetensors")).unwrap())
+    };
+    // One thread for each training in both.
+    let alone = weights("alone", ["--threads", "1", "--jobs", "1"]);
+    assert!(alone == weights("beside", ["--threads", "2", "--jobs", "2"]));
+}
+
+#[test]
 fn a_wrong_key_and_a_wrong_value_are_usage_errors_that_name_them() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("mine.toml");
