@@ -45,7 +45,7 @@ teachers = ['erm', 'group-dro']
 references = ['kd', 'dfr-train']
 seeds = 2
 tuning_seeds = 1
-replicates = 100
+replicates = 2000
 [ingest]
 group_by = ['vendor']
 [preprocess]

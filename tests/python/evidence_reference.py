@@ -43,6 +43,33 @@ def accuracies(rows, classes):
     return {"sample": figures(samples), "subject": figures(subjects)}
 
 
+def counts(rows, classes):
+    """Right answers and all, per subject and group, and the group that each subject is drawn within: its first."""
+    subjects, groups = (sorted({row[name] for row in rows}) for name in ["subject_id", "group"])
+    right, total = np.zeros((2, len(subjects), len(groups)))
+    for row in rows:
+        at = subjects.index(row["subject_id"]), groups.index(row["group"])
+        total[at] += 1
+        right[at] += classes[int(np.argmax([row[f"logit_{name}"] for name in classes]))] == row["label"]
+    return right, total, np.argmax(total > 0, axis=1)
+
+
+def drawn_worst(seeds, times):
+    """Worst group per sample of every replicate, averaged over the seeds."""
+    worst = [np.min((drawn @ right) / (drawn @ total), axis=1) for (right, total, _), drawn in zip(seeds, times)]
+    return np.mean(worst, axis=0)
+
+
+def draws(seeds, replicates, generator):
+    """How often each subject is drawn, a row per replicate: as many of each group as there are."""
+    times = [np.zeros((replicates, len(strata))) for _, _, strata in seeds]
+    for drawn, (_, _, strata) in zip(times, seeds):
+        for stratum in set(strata):
+            members = np.flatnonzero(strata == stratum)
+            drawn[:, members] = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), replicates)
+    return times
+
+
 def close(found, expected, what):
     assert math.isclose(found, expected, abs_tol=1e-9), f"{what}: {found}, expected {expected}"
 
@@ -82,9 +109,26 @@ def main():
                     interval = stats.ttest_1samp(paired, 0).confidence_interval(evidence["confidence"])
                     close(difference["interval"][0], interval.low, "low")
                     close(difference["interval"][1], interval.high, "high")
-                low, high = difference["subject_interval"]
-                assert -1 <= low <= high <= 1, (low, high)
+    check_bootstrap(out, evidence)
     print(len(found), "figures")
+
+
+def check_bootstrap(out, evidence):
+    """Intervals over drawn subjects, against numpy's draws: chance moves the ends of two bootstraps by a few hundredths."""
+    of_arm = {}
+    for arm in evidence["arms"]:
+        runs = [out / f"seed-{seed}/final/{arm['name']}" for seed in evidence["seeds"]]
+        classes = json.loads((runs[0] / "run.json").read_text())["classes"]
+        of_arm[arm["name"]] = [counts(test_rows(run), classes) for run in runs]
+    # The test set of a seed, and so its draws, is that of every arm.
+    times = draws(next(iter(of_arm.values())), 4000, np.random.default_rng(0))
+    worst = {name: drawn_worst(seeds, times) for name, seeds in of_arm.items()}
+    tail = 100 * (1 - evidence["confidence"]) / 2
+    for arm in evidence["arms"]:
+        for difference in arm["sample"]["worst_group_differences"]:
+            expected = np.percentile(worst[arm["name"]] - worst[difference["to"]], [tail, 100 - tail])
+            what = f"{arm['name']} minus {difference['to']}: {difference['subject_interval']}, numpy {expected}"
+            assert np.allclose(difference["subject_interval"], expected, atol=0.04), what
 
 
 main()
