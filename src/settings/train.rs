@@ -126,7 +126,7 @@ pub struct TrainWire {
     pub batch_size: Option<u32>,
     /// How gradients become steps.
     pub optimiser: Option<OptimiserKind>,
-    /// Highest learning rate.
+    /// Highest learning rate; its default depends on optimiser and network.
     pub learning_rate: Option<f64>,
     /// Weight decay.
     pub weight_decay: Option<f64>,
@@ -326,11 +326,12 @@ impl TrainWire {
     }
 }
 
-/// torch's defaults for each optimiser, as used with torchvision's ResNets.
-fn default_learning_rate(optimiser: OptimiserKind) -> f64 {
-    match optimiser {
-        OptimiserKind::Adamw => 1e-3,
-        OptimiserKind::Sgd => 0.05,
+/// As used with torchvision's networks; for the small ones what validation chose in the studies (`docs/evidence.md`).
+fn default_learning_rate(optimiser: OptimiserKind, arch: Architecture) -> f64 {
+    match (optimiser, arch) {
+        (OptimiserKind::Adamw, Architecture::CompactResnet | Architecture::TinyResnet) => 4e-3,
+        (OptimiserKind::Adamw, _) => 1e-3,
+        (OptimiserKind::Sgd, _) => 0.05,
     }
 }
 
@@ -362,14 +363,15 @@ impl TrainSettings {
         let schedule = wire.schedule.unwrap_or(Schedule::Cosine);
         let is_step = schedule == Schedule::Step;
         let milestones = wire.milestones.clone().unwrap_or_else(|| default_milestones(epochs));
+        let arch = wire.arch.unwrap_or(Architecture::Resnet18);
         let settings = Self {
             objective,
-            arch: wire.arch.unwrap_or(Architecture::Resnet18),
+            arch,
             init: wire.init.clone(),
             epochs,
             batch_size: wire.batch_size.unwrap_or(64),
             optimiser,
-            learning_rate: wire.learning_rate.unwrap_or_else(|| default_learning_rate(optimiser)),
+            learning_rate: wire.learning_rate.unwrap_or_else(|| default_learning_rate(optimiser, arch)),
             weight_decay: wire.weight_decay.unwrap_or(match optimiser {
                 OptimiserKind::Adamw => 1e-2,
                 OptimiserKind::Sgd => 1e-4,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <torch/script.h>
 #include <torch/csrc/autograd/generated/variable_factories.h>
+#include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
@@ -90,7 +91,14 @@ extern "C" {
 const char* gd_last_error() { return last_error.c_str(); }
 
 // The linker drops libtorch_cuda; this must run before the first question whether CUDA is there. 1 = loaded.
-int gd_load_cuda() { return dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) != nullptr; }
+// float32 is float32 on a GPU too: libtorch lets cuDNN round the factors of convolutions to ten bits (TF32) unless told otherwise.
+int gd_load_cuda() {
+  if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return 0;
+  return guarded([] {
+           at::globalContext().setAllowTF32CuDNN(false);
+           at::globalContext().setAllowTF32CuBLAS(false);
+         }) == 0;
+}
 
 int gd_script_save(const char* const* names, at::Tensor* const* values, const int* is_buffer, size_t count,
                    const char* source, const char* const* extra_names, const char* const* extra_data,

@@ -36,7 +36,7 @@ impl Arithmetic {
     /// | `compact-resnet` | 0.084 | 0.055 | 0.061 | 0.043 |
     /// | `resnet18` | 0.598 | 0.573 | 0.408 | 0.370 |
     ///
-    /// GPUs were not measured here; there, float32 in the usual order is what results are expected from.
+    /// GPUs were not measured here; there, float32 in the usual order is what results are expected from, without TF32 (`shim.cpp`).
     fn fastest(device: Device, has_bfloat16: bool) -> Self {
         let cpu = device == Device::Cpu;
         Self { bfloat16: cpu && has_bfloat16, channels_last: cpu }
