@@ -114,7 +114,11 @@ def main():
 
 
 def check_bootstrap(out, evidence):
-    """Intervals over drawn subjects, against numpy's draws: chance moves the ends of two bootstraps by a few hundredths."""
+    """Intervals over drawn subjects, against numpy's draws: as many of those lie beyond each end as there should.
+
+    Few subjects have few possible figures, so that an end may lie on many equal ones: those at the end count either way. Chance
+    moves the share beyond by some 0.004 (2000 and 4000 replicates).
+    """
     of_arm = {}
     for arm in evidence["arms"]:
         runs = [out / f"seed-{seed}/final/{arm['name']}" for seed in evidence["seeds"]]
@@ -123,12 +127,15 @@ def check_bootstrap(out, evidence):
     # The test set of a seed, and so its draws, is that of every arm.
     times = draws(next(iter(of_arm.values())), 4000, np.random.default_rng(0))
     worst = {name: drawn_worst(seeds, times) for name, seeds in of_arm.items()}
-    tail = 100 * (1 - evidence["confidence"]) / 2
+    tail = (1 - evidence["confidence"]) / 2
     for arm in evidence["arms"]:
         for difference in arm["sample"]["worst_group_differences"]:
-            expected = np.percentile(worst[arm["name"]] - worst[difference["to"]], [tail, 100 - tail])
-            what = f"{arm['name']} minus {difference['to']}: {difference['subject_interval']}, numpy {expected}"
-            assert np.allclose(difference["subject_interval"], expected, atol=0.04), what
+            drawn = worst[arm["name"]] - worst[difference["to"]]
+            low, high = difference["subject_interval"]
+            tiny = 1e-9
+            what = f"{arm['name']} minus {difference['to']}: {low}, {high}, numpy {np.quantile(drawn, [tail, 1 - tail])}"
+            assert np.mean(drawn < low - tiny) < tail + 0.015 and np.mean(drawn <= low + tiny) > tail - 0.015, what
+            assert np.mean(drawn > high + tiny) < tail + 0.015 and np.mean(drawn >= high - tiny) > tail - 0.015, what
 
 
 main()
