@@ -151,9 +151,14 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
     fs::rename(from, to).map_err(io_error(to, "rename into place"))
 }
 
-/// Renames a file that another library wrote, once its bytes are on the disk: a crash leaves the old file or the whole new one.
+/// Waits until the bytes of a file that another library wrote are on the disk.
+pub fn sync(path: &Path) -> Result<(), FsError> {
+    open(path)?.sync_all().map_err(io_error(path, "write"))
+}
+
+/// Renames a file that another library wrote, once it is on the disk: a crash leaves the old file or the whole new one.
 pub fn rename_synced(from: &Path, to: &Path) -> Result<(), FsError> {
-    open(from)?.sync_all().map_err(io_error(to, "write"))?;
+    sync(from)?;
     rename(from, to)
 }
 

@@ -100,7 +100,7 @@ pub fn save(root: &Path, record: &Record, tensors: &[(String, Tensor)]) -> Resul
     let wrong = |reason: String| TrainError::CheckpointUnwritten { path: current.clone(), reason };
     let state = new.join(TENSORS);
     Tensor::write_safetensors(tensors, &state).map_err(|error| wrong(error.to_string()))?;
-    fsx::open(&state)?.sync_all().map_err(fsx::io_error(&state, "write"))?;
+    fsx::sync(&state)?;
     let json = serde_json::to_vec_pretty(record).map_err(|error| wrong(error.to_string()))?;
     fsx::write_atomic(&new.join(RECORD), &json)?;
     if current.exists() {
