@@ -32,8 +32,8 @@ impl Dataset {
         let json = dataset::read_dataset_json(folder)?;
         let samples = dataset::read_samples(folder)?;
         let shape = (json.image.channels, json.image.height, json.image.width);
-        let open = |shard: &dataset::ShardInfo| Shard::open(&folder.join(&shard.file), shape);
-        let shards = json.shards.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let check = |shard: &dataset::ShardInfo| Shard::check(&folder.join(&shard.file), shape);
+        let shards = json.shards.iter().map(check).collect::<Result<Vec<_>, _>>()?;
         let classes = json.classes.clone();
         let groups = json.groups.iter().map(|group| group.name.clone()).collect();
         let dataset = Self { path: folder.to_path_buf(), json, samples, classes, groups, shards };
@@ -167,10 +167,15 @@ impl Dataset {
         let (channels, height, width) = self.image_shape();
         let per_image = channels * height * width;
         assert_eq!(images.len(), rows.len() * per_image, "the batch's size");
-        let mut scratch = Vec::new();
+        let (mut scratch, mut last) = (Vec::new(), None);
         for (&row, image) in rows.iter().zip(images.chunks_exact_mut(per_image)) {
             let (shard, row) = self.place(row);
-            self.shards[shard].read(row, image, &mut scratch)?;
+            let open = match last.take() {
+                Some((number, open)) if number == shard => open,
+                _ => self.shards[shard].open()?,
+            };
+            open.read(row, image, &mut scratch)?;
+            last = Some((shard, open));
         }
         Ok(())
     }

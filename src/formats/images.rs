@@ -1,7 +1,8 @@
 //! The image shards of a DATASET: `images-00000.npy`, `[n, c, h, w]` little-endian float16 in C order, as numpy writes them (NPY 1.0).
 //!
-//! No shard is held or kept open, however many there are: a row is read by position, and the trainer maps the files.
+//! No shard is held, and only one that is being read is open, however many there are; the trainer maps the files.
 
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -70,7 +71,7 @@ impl Shard {
     ///
     /// # Errors
     /// [`DatasetError::Value`] when it is no float16 C-order array of that shape or not as long as its header says.
-    pub fn open(path: &Path, shape: (usize, usize, usize)) -> Result<Self, DatasetError> {
+    pub fn check(path: &Path, shape: (usize, usize, usize)) -> Result<Self, DatasetError> {
         let value = |name, found: String, expected: String| DatasetError::Value {
             path: path.to_path_buf(),
             name,
@@ -120,6 +121,23 @@ impl Shard {
         usize::try_from(self.start / 2).expect("a header is at most 64 KiB")
     }
 
+    /// Opens it for reading rows.
+    ///
+    /// # Errors
+    /// [`DatasetError::Fs`].
+    pub fn open(&self) -> Result<OpenShard<'_>, DatasetError> {
+        Ok(OpenShard { shard: self, file: fsx::open(&self.path)? })
+    }
+}
+
+/// A shard whose rows are read by position: no copy of it is held, the system's page cache serves all readers.
+#[derive(Debug)]
+pub struct OpenShard<'a> {
+    shard: &'a Shard,
+    file: File,
+}
+
+impl OpenShard<'_> {
     /// Reads image `row` as float32 into `image`, whose length is c x h x w; `scratch` is reused between calls.
     ///
     /// # Errors
@@ -128,18 +146,19 @@ impl Shard {
     /// # Panics
     /// When `image` has another length: a caller's bug.
     pub fn read(&self, row: usize, image: &mut [f32], scratch: &mut Vec<u8>) -> Result<(), DatasetError> {
-        assert_eq!(image.len(), self.per_image, "one image");
-        if row >= self.rows {
+        let Shard { path, start, rows, per_image } = self.shard;
+        assert_eq!(image.len(), *per_image, "one image");
+        if row >= *rows {
             return Err(DatasetError::Value {
-                path: self.path.clone(),
+                path: path.clone(),
                 name: "row",
                 found: row.to_string(),
-                expected: format!("below {}", self.rows),
+                expected: format!("below {rows}"),
             });
         }
-        scratch.resize(self.per_image * 2, 0);
-        let offset = self.start + (row * self.per_image * 2) as u64;
-        fsx::read_exact_at(&fsx::open(&self.path)?, &self.path, scratch, offset)?;
+        scratch.resize(per_image * 2, 0);
+        let offset = start + (row * per_image * 2) as u64;
+        fsx::read_exact_at(&self.file, path, scratch, offset)?;
         let halves: Vec<f16> = scratch.chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]])).collect();
         halves.convert_to_f32_slice(image);
         Ok(())
@@ -156,8 +175,9 @@ mod tests {
         let path = folder.path().join(shard_name(0));
         let images: Vec<f16> = (0..2 * 2 * 3 * 5_u16).map(|value| f16::from_f32(f32::from(value) / 4.0)).collect();
         write_shard(&path, &npy_bytes((2, 3, 5), &images)).unwrap();
-        let shard = Shard::open(&path, (2, 3, 5)).unwrap();
+        let shard = Shard::check(&path, (2, 3, 5)).unwrap();
         assert_eq!(shard.rows(), 2);
+        let shard = shard.open().unwrap();
         let (mut image, mut scratch) = (vec![0.0; 30], Vec::new());
         shard.read(1, &mut image, &mut scratch).unwrap();
         assert_eq!(image, images[30..].iter().map(|value| value.to_f32()).collect::<Vec<_>>());
@@ -170,8 +190,13 @@ mod tests {
         let path = folder.path().join(shard_name(0));
         let bytes = npy_bytes((1, 2, 2), &[f16::ONE; 8]);
         write_shard(&path, &bytes).unwrap();
-        assert!(matches!(Shard::open(&path, (1, 2, 3)), Err(DatasetError::Value { name: "shape", .. })));
+        assert!(matches!(Shard::check(&path, (1, 2, 3)), Err(DatasetError::Value { name: "shape", .. })));
         write_shard(&path, &bytes[..bytes.len() - 1]).unwrap();
-        assert!(matches!(Shard::open(&path, (1, 2, 2)), Err(DatasetError::Value { name: "size", .. })));
+        assert!(matches!(Shard::check(&path, (1, 2, 2)), Err(DatasetError::Value { name: "size", .. })));
+        // A header that is one space longer than numpy's, so that the pixels lie across the numbers of a mapped file.
+        let length = (u16::try_from(HEADER_BYTES).unwrap() - 10 + 1).to_le_bytes();
+        let odd = [&bytes[..8], &length, &bytes[10..HEADER_BYTES - 1], b" \n", &bytes[HEADER_BYTES..]].concat();
+        write_shard(&path, &odd).unwrap();
+        assert!(matches!(Shard::check(&path, (1, 2, 2)), Err(DatasetError::Value { name: "header", .. })));
     }
 }

@@ -15,7 +15,7 @@ use super::rows::Rows;
 use super::source::CohortStack;
 use crate::context::Context;
 use crate::formats::dataset::{DatasetError, ExclusionRow, SampleRow};
-use crate::formats::images::{Shard, shard_name};
+use crate::formats::images::{OpenShard, Shard, shard_name};
 use crate::formats::plan::{Normalisation, Plan, SampleKind};
 use crate::formats::quality::{QualityFlag, QualityRow};
 use crate::fsx;
@@ -292,7 +292,8 @@ fn picture(plan: &Plan, root: &Path, samples: &[SampleRow]) -> Result<Shown, Pre
     };
     // The samples of a stack lie in one shard.
     let number = usize::try_from(middle.shard).unwrap_or(0);
-    let shard = Shard::open(&root.join(shard_name(number)), plan.image_shape())?;
+    let shard = Shard::check(&root.join(shard_name(number)), plan.image_shape())?;
+    let shard = shard.open()?;
     let frames = |sample: &SampleRow| frames(plan, &shard, sample);
     let cine: Vec<Vec<Array2<f32>>> = match plan.sample {
         SampleKind::Single { .. } => {
@@ -333,7 +334,7 @@ fn picture(plan: &Plan, root: &Path, samples: &[SampleRow]) -> Result<Shown, Pre
 }
 
 /// Frames of a sample, each with its channels; at least one.
-fn frames(plan: &Plan, shard: &Shard, sample: &SampleRow) -> Result<Vec<Vec<Array2<f32>>>, DatasetError> {
+fn frames(plan: &Plan, shard: &OpenShard<'_>, sample: &SampleRow) -> Result<Vec<Vec<Array2<f32>>>, DatasetError> {
     let (channels, height, width) = plan.image_shape();
     let mut image = vec![0.0; channels * height * width];
     shard.read(usize::try_from(sample.row).unwrap_or(0), &mut image, &mut Vec::new())?;
